@@ -175,9 +175,5 @@ class UnsupportedError(H9sError):
     grpc_code = "UNIMPLEMENTED"
 
 
-def _all_errors() -> dict[str, type[H9sError]]:
-    return {cls.reason: cls for cls in (H9sError, *H9sError.__subclasses__())}
-
-
 #: Reason on the wire -> class.
-BY_REASON: dict[str, type[H9sError]] = _all_errors()
+BY_REASON: dict[str, type[H9sError]] = {cls.reason: cls for cls in H9sError.__subclasses__()}

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from h9s._pb import api_pb2 as h9s_dot_v1_dot_api__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x10h9s/v1/log.proto\x12\x06h9s.v1\x1a\x10h9s/v1/api.proto\"\x82\x01\n\x08LogEntry\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x10\n\x08proposer\x18\x03 \x01(\x04\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12)\n\x0ctransactions\x18\x05 \x03(\x0b\x32\x13.h9s.v1.Transaction\"x\n\x0bTransaction\x12%\n\nrequest_id\x18\x01 \x01(\x0b\x32\x11.h9s.v1.RequestId\x12\x1d\n\x06guards\x18\x02 \x03(\x0b\x32\r.h9s.v1.Guard\x12#\n\tmutations\x18\x03 \x03(\x0b\x32\x10.h9s.v1.Mutation\"M\n\x05Guard\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x14\n\x0cmod_revision\x18\x02 \x01(\x03\x12\x0e\n\x06\x63lient\x18\x03 \x01(\x08\x12\x11\n\toperation\x18\x04 \x01(\x05\"5\n\x08Mutation\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x42\x08\n\x06_value\"\x94\x03\n\x0bPeerMessage\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12/\n\x0e\x61ppend_entries\x18\x02 \x01(\x0b\x32\x15.h9s.v1.AppendEntriesH\x00\x12\'\n\nappend_ack\x18\x03 \x01(\x0b\x32\x11.h9s.v1.AppendAckH\x00\x12+\n\x0crequest_vote\x18\x04 \x01(\x0b\x32\x13.h9s.v1.RequestVoteH\x00\x12+\n\x0cvote_granted\x18\x05 \x01(\x0b\x32\x13.h9s.v1.VoteGrantedH\x00\x12)\n\x0bterm_notice\x18\x06 \x01(\x0b\x32\x12.h9s.v1.TermNoticeH\x00\x12\x36\n\x12read_index_request\x18\x07 \x01(\x0b\x32\x18.h9s.v1.ReadIndexRequestH\x00\x12\x38\n\x13read_index_response\x18\x08 \x01(\x0b\x32\x19.h9s.v1.ReadIndexResponseH\x00\x12\x1e\n\x05hello\x18\t \x01(\x0b\x32\r.h9s.v1.HelloH\x00\x42\x06\n\x04\x62ody\"I\n\x05Hello\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\"\x86\x01\n\rAppendEntries\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x02 \x01(\x03\x12\x16\n\x0eprev_log_index\x18\x03 \x01(\x03\x12\x15\n\rprev_log_term\x18\x04 \x01(\x03\x12\x1e\n\x07\x65ntries\x18\x05 \x03(\x0b\x32\r.h9s.v1.Entry\"5\n\x05\x45ntry\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04term\x18\x02 \x01(\x03\x12\x0f\n\x07\x63ommand\x18\x03 \x01(\x0c\"Q\n\tAppendAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nnext_index\x18\x02 \x01(\x03\x12\r\n\x05reset\x18\x03 \x01(\x08\x12\x0f\n\x07success\x18\x04 \x01(\x08\"<\n\x0bRequestVote\x12\x16\n\x0elast_log_index\x18\x01 \x01(\x03\x12\x15\n\rlast_log_term\x18\x02 \x01(\x03\"\r\n\x0bVoteGranted\"\x0c\n\nTermNotice\"#\n\x10ReadIndexRequest\x12\x0f\n\x07request\x18\x01 \x01(\x04\"8\n\x11ReadIndexResponse\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x12\n\nread_index\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x10h9s/v1/log.proto\x12\x06h9s.v1\x1a\x10h9s/v1/api.proto\"\x9c\x01\n\x08LogEntry\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x10\n\x08proposer\x18\x03 \x01(\x04\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12)\n\x0ctransactions\x18\x05 \x03(\x0b\x32\x13.h9s.v1.Transaction\x12\x18\n\x10\x63ompact_revision\x18\x06 \x01(\x03\"x\n\x0bTransaction\x12%\n\nrequest_id\x18\x01 \x01(\x0b\x32\x11.h9s.v1.RequestId\x12\x1d\n\x06guards\x18\x02 \x03(\x0b\x32\r.h9s.v1.Guard\x12#\n\tmutations\x18\x03 \x03(\x0b\x32\x10.h9s.v1.Mutation\"M\n\x05Guard\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x14\n\x0cmod_revision\x18\x02 \x01(\x03\x12\x0e\n\x06\x63lient\x18\x03 \x01(\x08\x12\x11\n\toperation\x18\x04 \x01(\x05\"5\n\x08Mutation\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x42\x08\n\x06_value\"\x94\x03\n\x0bPeerMessage\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12/\n\x0e\x61ppend_entries\x18\x02 \x01(\x0b\x32\x15.h9s.v1.AppendEntriesH\x00\x12\'\n\nappend_ack\x18\x03 \x01(\x0b\x32\x11.h9s.v1.AppendAckH\x00\x12+\n\x0crequest_vote\x18\x04 \x01(\x0b\x32\x13.h9s.v1.RequestVoteH\x00\x12+\n\x0cvote_granted\x18\x05 \x01(\x0b\x32\x13.h9s.v1.VoteGrantedH\x00\x12)\n\x0bterm_notice\x18\x06 \x01(\x0b\x32\x12.h9s.v1.TermNoticeH\x00\x12\x36\n\x12read_index_request\x18\x07 \x01(\x0b\x32\x18.h9s.v1.ReadIndexRequestH\x00\x12\x38\n\x13read_index_response\x18\x08 \x01(\x0b\x32\x19.h9s.v1.ReadIndexResponseH\x00\x12\x1e\n\x05hello\x18\t \x01(\x0b\x32\r.h9s.v1.HelloH\x00\x42\x06\n\x04\x62ody\"I\n\x05Hello\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\"\x86\x01\n\rAppendEntries\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x02 \x01(\x03\x12\x16\n\x0eprev_log_index\x18\x03 \x01(\x03\x12\x15\n\rprev_log_term\x18\x04 \x01(\x03\x12\x1e\n\x07\x65ntries\x18\x05 \x03(\x0b\x32\r.h9s.v1.Entry\"5\n\x05\x45ntry\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04term\x18\x02 \x01(\x03\x12\x0f\n\x07\x63ommand\x18\x03 \x01(\x0c\"Q\n\tAppendAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nnext_index\x18\x02 \x01(\x03\x12\r\n\x05reset\x18\x03 \x01(\x08\x12\x0f\n\x07success\x18\x04 \x01(\x08\"<\n\x0bRequestVote\x12\x16\n\x0elast_log_index\x18\x01 \x01(\x03\x12\x15\n\rlast_log_term\x18\x02 \x01(\x03\"\r\n\x0bVoteGranted\"\x0c\n\nTermNotice\"#\n\x10ReadIndexRequest\x12\x0f\n\x07request\x18\x01 \x01(\x04\"8\n\x11ReadIndexResponse\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x12\n\nread_index\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,31 +33,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'h9s._pb.log_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOGENTRY']._serialized_start=47
-  _globals['_LOGENTRY']._serialized_end=177
-  _globals['_TRANSACTION']._serialized_start=179
-  _globals['_TRANSACTION']._serialized_end=299
-  _globals['_GUARD']._serialized_start=301
-  _globals['_GUARD']._serialized_end=378
-  _globals['_MUTATION']._serialized_start=380
-  _globals['_MUTATION']._serialized_end=433
-  _globals['_PEERMESSAGE']._serialized_start=436
-  _globals['_PEERMESSAGE']._serialized_end=840
-  _globals['_HELLO']._serialized_start=842
-  _globals['_HELLO']._serialized_end=915
-  _globals['_APPENDENTRIES']._serialized_start=918
-  _globals['_APPENDENTRIES']._serialized_end=1052
-  _globals['_ENTRY']._serialized_start=1054
-  _globals['_ENTRY']._serialized_end=1107
-  _globals['_APPENDACK']._serialized_start=1109
-  _globals['_APPENDACK']._serialized_end=1190
-  _globals['_REQUESTVOTE']._serialized_start=1192
-  _globals['_REQUESTVOTE']._serialized_end=1252
-  _globals['_VOTEGRANTED']._serialized_start=1254
-  _globals['_VOTEGRANTED']._serialized_end=1267
-  _globals['_TERMNOTICE']._serialized_start=1269
-  _globals['_TERMNOTICE']._serialized_end=1281
-  _globals['_READINDEXREQUEST']._serialized_start=1283
-  _globals['_READINDEXREQUEST']._serialized_end=1318
-  _globals['_READINDEXRESPONSE']._serialized_start=1320
-  _globals['_READINDEXRESPONSE']._serialized_end=1376
+  _globals['_LOGENTRY']._serialized_end=203
+  _globals['_TRANSACTION']._serialized_start=205
+  _globals['_TRANSACTION']._serialized_end=325
+  _globals['_GUARD']._serialized_start=327
+  _globals['_GUARD']._serialized_end=404
+  _globals['_MUTATION']._serialized_start=406
+  _globals['_MUTATION']._serialized_end=459
+  _globals['_PEERMESSAGE']._serialized_start=462
+  _globals['_PEERMESSAGE']._serialized_end=866
+  _globals['_HELLO']._serialized_start=868
+  _globals['_HELLO']._serialized_end=941
+  _globals['_APPENDENTRIES']._serialized_start=944
+  _globals['_APPENDENTRIES']._serialized_end=1078
+  _globals['_ENTRY']._serialized_start=1080
+  _globals['_ENTRY']._serialized_end=1133
+  _globals['_APPENDACK']._serialized_start=1135
+  _globals['_APPENDACK']._serialized_end=1216
+  _globals['_REQUESTVOTE']._serialized_start=1218
+  _globals['_REQUESTVOTE']._serialized_end=1278
+  _globals['_VOTEGRANTED']._serialized_start=1280
+  _globals['_VOTEGRANTED']._serialized_end=1293
+  _globals['_TERMNOTICE']._serialized_start=1295
+  _globals['_TERMNOTICE']._serialized_end=1307
+  _globals['_READINDEXREQUEST']._serialized_start=1309
+  _globals['_READINDEXREQUEST']._serialized_end=1344
+  _globals['_READINDEXRESPONSE']._serialized_start=1346
+  _globals['_READINDEXRESPONSE']._serialized_end=1402
 # @@protoc_insertion_point(module_scope)

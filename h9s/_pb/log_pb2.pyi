@@ -30,12 +30,15 @@ class LogEntry(_message.Message):
     PROPOSER_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     TRANSACTIONS_FIELD_NUMBER: _builtins.int
+    COMPACT_REVISION_FIELD_NUMBER: _builtins.int
     format_version: _builtins.int
     time_ms: _builtins.int
     """The proposer's wall clock, milliseconds since 1970; the state machine's clock never goes back."""
     proposer: _builtins.int
     """Which proposer and which of its entries this is, so that it recognises its own."""
     sequence: _builtins.int
+    compact_revision: _builtins.int
+    """Forget the history up to this revision; 0: nothing."""
     @_builtins.property
     def transactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transaction]: ...
     def __init__(
@@ -46,10 +49,11 @@ class LogEntry(_message.Message):
         proposer: _builtins.int = ...,
         sequence: _builtins.int = ...,
         transactions: _abc.Iterable[Global___Transaction] | None = ...,
+        compact_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format_version", b"format_version", "proposer", b"proposer", "sequence", b"sequence", "time_ms", b"time_ms", "transactions", b"transactions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compact_revision", b"compact_revision", "format_version", b"format_version", "proposer", b"proposer", "sequence", b"sequence", "time_ms", b"time_ms", "transactions", b"transactions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,101 @@
+"""All keys at one revision, as a persistent map: old versions stay valid and share structure.
+
+Keys are grouped by everything up to their last `/` (a namespace's objects of one kind), so that a
+scan touches only what it returns. Scans are sorted when asked for; the order of an unchanged group
+is remembered, because a persistent map that did not change is the same object.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+from immutables import Map
+
+from h9s.store.model import Change, KeyValue
+
+Group = Map[str, KeyValue]
+Groups = Map[str, Group]
+
+EMPTY: Groups = Map()
+
+_REMEMBERED_ORDERS = 64
+
+
+class SortedKeys:
+    """The sorted keys of the groups that were scanned last, by the group's identity."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[Group, list[str]]] = OrderedDict()
+
+    def of(self, group: Group) -> list[str]:
+        """The group's keys, sorted."""
+        known = self._known.get(id(group))
+        if known is not None and known[0] is group:
+            self._known.move_to_end(id(group))
+            return known[1]
+        keys = sorted(group)
+        self._known[id(group)] = (group, keys)
+        if len(self._known) > _REMEMBERED_ORDERS:
+            self._known.popitem(last=False)
+        return keys
+
+
+def group_of(key: str) -> str:
+    """`/core/Pod/default/web` -> `/core/Pod/default/`."""
+    return key[: key.rfind("/") + 1]
+
+
+def undo(groups: Groups, changes: Iterable[Change]) -> Groups:
+    """The keys as they were before `changes`, given newest first."""
+    for change in changes:
+        name = group_of(change.key)
+        group: Group = groups.get(name, Map())
+        if change.previous is None:
+            group = group.delete(change.key)
+        else:
+            group = group.set(change.key, change.previous)
+        groups = groups.set(name, group) if group else groups.delete(name)
+    return groups
+
+
+class KeyspaceView:
+    """An immutable picture of the keyspace at `revision`. Implements `protocol.View`."""
+
+    __slots__ = ("_groups", "_orders", "revision")
+
+    def __init__(self, groups: Groups, *, revision: int, orders: SortedKeys | None = None) -> None:
+        self._groups = groups
+        self._orders = orders if orders is not None else SortedKeys()
+        self.revision = revision
+
+    def get(self, key: str) -> KeyValue | None:
+        """See `protocol.View.get`."""
+        group = self._groups.get(group_of(key))
+        return None if group is None else group.get(key)
+
+    def scan(self, prefix: str, *, after: str = "", limit: int = 0) -> list[KeyValue]:
+        """See `protocol.View.scan`."""
+        found: list[KeyValue] = []
+        for group in self._groups_under(prefix):
+            keys = self._orders.of(group)
+            for position in range(bisect_right(keys, after) if after else 0, len(keys)):
+                if keys[position].startswith(prefix):
+                    found.append(group[keys[position]])
+                    if limit and len(found) == limit:
+                        return found
+        return found
+
+    def __iter__(self) -> Iterator[KeyValue]:
+        return iter(self.scan(""))
+
+    def __len__(self) -> int:
+        return sum(len(group) for group in self._groups.values())
+
+    def _groups_under(self, prefix: str) -> list[Group]:
+        exact = self._groups.get(prefix)
+        if exact is not None:
+            return [exact]
+        names = sorted(name for name in self._groups if name.startswith(prefix) or prefix.startswith(name))
+        return [self._groups[name] for name in names]

@@ -1,0 +1,165 @@
+"""The state machine: log entries in, outcomes out; deterministic, and it never raises on a transaction.
+
+Within one entry transactions are applied one after the other. A transaction's guards are all
+checked before anything is changed; then all its mutations get the same new revision. One that
+changes nothing makes no revision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+from immutables import Map
+
+from h9s._pb import log_pb2
+from h9s.errors import CompactedError
+from h9s.store.history import History
+from h9s.store.keyspace import EMPTY, Group, Groups, KeyspaceView, SortedKeys, group_of, undo
+from h9s.store.model import Change, Failure, FailureKind, KeyValue, Outcome, RevisionRecord
+from h9s.store.requests import RequestTable
+
+#: Of LogEntry. A replica that meets a newer one must stop instead of guessing.
+FORMAT_VERSION = 1
+
+_HEADER = struct.Struct("<QQ")
+
+
+class StateMachine:
+    """All keys, their recent history, and the remembered requests."""
+
+    def __init__(self, *, requests: RequestTable | None = None) -> None:
+        self._groups: Groups = EMPTY
+        self._orders = SortedKeys()
+        self._objects = 0
+        self.history = History()
+        self.requests = requests if requests is not None else RequestTable()
+        #: The replicated clock, milliseconds since 1970; never goes back.
+        self.now_ms = 0
+        #: Chained over every change so far: equal on replicas that applied the same history.
+        self.history_hash = bytes(16)
+
+    @property
+    def revision(self) -> int:
+        """The latest revision."""
+        return self.history.revision
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+        return self._objects
+
+    def view(self, revision: int = 0) -> KeyspaceView:
+        """The keys at `revision` (0: the latest). Raises CompactedError, FutureRevisionError."""
+        if revision in (0, self.revision):
+            return KeyspaceView(self._groups, revision=self.revision, orders=self._orders)
+        if revision < 0:
+            raise CompactedError(f"there is no revision {revision}")
+        groups = self._groups
+        for record in self.history.newest_first_above(revision):
+            groups = undo(groups, reversed(record.changes))
+        return KeyspaceView(groups, revision=revision, orders=self._orders)
+
+    def apply(self, entry: log_pb2.LogEntry) -> list[Outcome]:
+        """Apply an entry; one outcome per transaction, in order."""
+        self.now_ms = max(self.now_ms, entry.time_ms)
+        self.requests.forget_old(now_ms=self.now_ms)
+        outcomes = [self._apply_once(transaction) for transaction in entry.transactions]
+        if entry.compact_revision:
+            self.history.compact(entry.compact_revision)
+        return outcomes
+
+    def state_hash(self) -> bytes:
+        """A hash of everything replicated; reads every key."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(_HEADER.pack(self.revision, self.history.compact_revision))
+        for key, value, create_revision, mod_revision in self.view():
+            digest.update(_HEADER.pack(create_revision, mod_revision))
+            digest.update(_HEADER.pack(len(key), len(value)))
+            digest.update(key.encode())
+            digest.update(value)
+        digest.update(_HEADER.pack(self.now_ms, self.requests.floor_ms))
+        for remembered in self.requests:
+            digest.update(remembered.nonce)
+            digest.update(_HEADER.pack(remembered.issued_at_ms, remembered.outcome.revision))
+        digest.update(self.history_hash)
+        return digest.digest()
+
+    def _apply_once(self, transaction: log_pb2.Transaction) -> Outcome:
+        """Apply unless this request was applied before, or is too old to tell."""
+        if not transaction.HasField("request_id"):
+            return self._execute(transaction)
+        nonce, issued_at_ms = transaction.request_id.nonce, transaction.request_id.issued_at_ms
+        earlier = self.requests.recall(nonce, issued_at_ms)
+        if earlier is not None:
+            return earlier._replace(replayed=True)
+        refusal = self.requests.refusal(issued_at_ms, now_ms=self.now_ms)
+        if refusal:
+            return Outcome(self.revision, Failure(FailureKind.EXPIRED, message=refusal))
+        outcome = self._execute(transaction)
+        # A guard of the proposer's own failed: it decides again, under the same id.
+        if outcome.failure is None or outcome.failure.client:
+            self.requests.remember(nonce, issued_at_ms, outcome)
+        return outcome
+
+    def _execute(self, transaction: log_pb2.Transaction) -> Outcome:
+        failure = self._failed_guard(transaction) or _malformed(transaction)
+        if failure is not None:
+            return Outcome(self.revision, failure)
+        revision = self.revision + 1
+        changes = []
+        for mutation in transaction.mutations:
+            change = self._mutate(mutation, revision)
+            if change is not None:
+                changes.append(change)
+        if changes:
+            record = RevisionRecord(revision, self.now_ms, tuple(changes))
+            self.history.append(record)
+            self.history_hash = _chain(self.history_hash, record)
+        return Outcome(self.revision)
+
+    def _failed_guard(self, transaction: log_pb2.Transaction) -> Failure | None:
+        for guard in transaction.guards:
+            group = self._groups.get(group_of(guard.key))
+            found = None if group is None else group.get(guard.key)
+            actual = 0 if found is None else found.mod_revision
+            if actual != guard.mod_revision:
+                return Failure(FailureKind.GUARD, guard.operation, guard.key, guard.client, actual)
+        return None
+
+    def _mutate(self, mutation: log_pb2.Mutation, revision: int) -> Change | None:
+        key = mutation.key
+        name = group_of(key)
+        group: Group = self._groups.get(name, Map())
+        previous = group.get(key)
+        if mutation.HasField("value"):
+            created = revision if previous is None else previous.create_revision
+            current = KeyValue(key, mutation.value, created, revision)
+            self._groups = self._groups.set(name, group.set(key, current))
+            self._objects += previous is None
+            return Change(key, revision, current, previous)
+        if previous is None:
+            return None
+        group = group.delete(key)
+        self._groups = self._groups.set(name, group) if group else self._groups.delete(name)
+        self._objects -= 1
+        return Change(key, revision, None, previous)
+
+
+def _malformed(transaction: log_pb2.Transaction) -> Failure | None:
+    keys = [mutation.key for mutation in transaction.mutations]
+    if len(keys) > 1 and len(set(keys)) != len(keys):
+        return Failure(FailureKind.INVALID, message="one transaction changes the same key twice")
+    for key in keys:
+        if not key.startswith("/") or key.endswith("/"):
+            return Failure(FailureKind.INVALID, key=key, message=f"{key!r} is not a key")
+    return None
+
+
+def _chain(previous: bytes, record: RevisionRecord) -> bytes:
+    digest = hashlib.blake2b(previous, digest_size=16)
+    for change in record.changes:
+        value = b"" if change.current is None else change.current.value
+        digest.update(_HEADER.pack(change.revision, len(value) << 1 | (change.current is None)))
+        digest.update(change.key.encode())
+        digest.update(value)
+    return digest.digest()

@@ -1,0 +1,1 @@
+"""Fakes that work in memory: what tests and the simulation hand to the real code."""
