@@ -1,0 +1,1 @@
+"""What h9s is measured with: see docs/benchmarks.md."""
