@@ -30,13 +30,13 @@ def test_a_script_and_a_truncated_program_are_not_static():
 
 
 def test_an_archive_holds_busybox_its_applets_and_the_recipes_files():
-    archive = tarfile.open(fileobj=io.BytesIO(root_archive(b"program", ["sh", "busybox"], HELLO)))
-    assert archive.getmember("bin/busybox").mode == 0o755
-    assert archive.getmember("bin/sh").linkname == "busybox"
-    assert archive.getmember("bin/hello").mode == 0o755
-    content = archive.extractfile("bin/hello")
-    assert content is not None
-    assert b"POD_NAME" in content.read()
+    with tarfile.open(fileobj=io.BytesIO(root_archive(b"program", ["sh", "busybox"], HELLO))) as archive:
+        assert archive.getmember("bin/busybox").mode == 0o755
+        assert archive.getmember("bin/sh").linkname == "busybox"
+        assert archive.getmember("bin/hello").mode == 0o755
+        content = archive.extractfile("bin/hello")
+        assert content is not None
+        assert b"POD_NAME" in content.read()
 
 
 def test_an_archive_is_the_same_every_time():
