@@ -70,7 +70,7 @@ class Kind:
 
 #: In the order of registration.
 KINDS: list[Kind] = []
-_BY_CLASS: dict[type[ApiObject], Kind] = {}
+_BY_CLASS: dict[type, Kind] = {}
 _BY_GROUP_AND_KIND: dict[tuple[str, str], Kind] = {}
 _BY_MESSAGE_NAME: dict[str, Kind] = {}
 
@@ -85,7 +85,7 @@ def register(kind: Kind) -> None:
     _BY_MESSAGE_NAME[kind.message.DESCRIPTOR.full_name] = kind
 
 
-def kind_of(message: ApiObject | type[ApiObject]) -> Kind:
+def kind_of(message: M | type[M]) -> Kind:
     """The kind of a message or of its class. Raises InvalidError if it is not one that is stored."""
     cls = message if isinstance(message, type) else type(message)
     try:
