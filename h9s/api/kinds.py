@@ -41,6 +41,8 @@ class Kind:
     short_names: tuple[str, ...]
     namespaced: bool
     message: type[ApiObject]
+    #: h9s's own bookkeeping: users are not told of it.
+    internal: bool = False
 
     @cached_property
     def api_version(self) -> str:
@@ -99,7 +101,7 @@ def kind_by(group: str, kind: str) -> Kind:
     try:
         return _BY_GROUP_AND_KIND[group, kind]
     except KeyError:
-        raise InvalidError(_unknown(f"{kind}.{group}" if group else kind)) from None
+        raise InvalidError(unknown_kind(f"{kind}.{group}" if group else kind)) from None
 
 
 def kind_by_message_name(full_name: str) -> Kind:
@@ -116,7 +118,7 @@ def find_kind(name: str) -> Kind:
     wanted, _, group = name.lower().partition(".")
     found = [kind for kind in KINDS if wanted in kind.names and (not group or kind.group == group)]
     if not found:
-        raise InvalidError(_unknown(name))
+        raise InvalidError(unknown_kind(name))
     if len(found) > 1:
         raise InvalidError(f"{name!r} may be {' or '.join(kind.resource for kind in found)}: name the group")
     return found[0]
@@ -130,14 +132,15 @@ def kinds_named(kind: str) -> list[Kind]:
 def suggestion(name: str, candidates: Iterable[str]) -> str:
     """`, did you mean 'x'?` for the candidate nearest to `name`, or "" if none is near."""
     by_lower_case = {candidate.lower(): candidate for candidate in candidates}
-    nearest = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.6)
+    nearest = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.7)
     return f", did you mean {by_lower_case[nearest[0]]!r}?" if nearest else ""
 
 
-def _unknown(name: str) -> str:
-    plain = name.partition(".")[0]
-    hint = suggestion(plain, (known for kind in KINDS for known in (kind.kind, *kind.names)))
-    return f"unknown kind {name!r}" + (hint or f"; there are {', '.join(kind.kind for kind in KINDS)}")
+def unknown_kind(name: str) -> str:
+    """What to say of a kind that does not exist."""
+    known = [kind for kind in KINDS if not kind.internal]
+    hint = suggestion(name.partition(".")[0], [text for kind in known for text in (*kind.names, kind.kind)])
+    return f"unknown kind {name!r}" + (hint or f"; there are {', '.join(kind.kind for kind in known)}")
 
 
 for _kind in (
@@ -148,6 +151,16 @@ for _kind in (
     Kind("apps", "v1", "ReplicaSet", "replicasets", "replicaset", ("rs",), True, apps_pb2.ReplicaSet),
     Kind("apps", "v1", "Deployment", "deployments", "deployment", ("deploy",), True, apps_pb2.Deployment),
     Kind("coordination.k8s.io", "v1", "Lease", "leases", "lease", (), True, coordination_pb2.Lease),
-    Kind("h9s.io", "v1", "JoinToken", "jointokens", "jointoken", (), False, cluster_pb2.JoinToken),
+    Kind(
+        "h9s.io",
+        "v1",
+        "JoinToken",
+        "jointokens",
+        "jointoken",
+        (),
+        False,
+        cluster_pb2.JoinToken,
+        internal=True,
+    ),
 ):
     register(_kind)
