@@ -1,0 +1,324 @@
+"""The reach into PySyncObj: everything of it that is private, patched or replaced is named here.
+
+Each replica gets a copy of the engine's module of its own, so that clock, randomness and journal
+are per instance and many replicas can live in one process. What is replaced, and why:
+
+- `monotonicTime`, `random`: handed in (virtual time, seeds).
+- `pickle`: refuses to work. Entries are opaque bytes of ours; nothing from outside is unpickled.
+- `createJournal`: returns our journal, which syncs.
+- pipe notifier and poller: the event loop wakes the engine; theirs leak descriptors.
+- `__doApplyCommand`: hands the entry's bytes and index to the state machine. An exception is fatal:
+  the stock engine would log it and try again for ever.
+- `__applyLogEntries`: does not announce the commit by itself when new entries are about to.
+- `__sendAppendEntries`: bounded messages and a window per follower, in a fixed order. The stock
+  one splits entries wrongly, sends what is in flight again, and iterates over a set.
+- `__tryLogCompaction`: never; snapshots and compaction are h9s's own.
+
+Must not decide anything about messages: that is `guard`'s.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import random
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, NoReturn, Protocol
+
+from pysyncobj.node import Node as EngineNode
+from pysyncobj.version import VERSION
+
+from h9s.raft.errors import EngineChangedError, SafetyError
+from h9s.raft.journal import Journal, LogTuple
+from h9s.raft.settings import RaftSettings
+
+KNOWN_VERSION = "0.3.17"
+
+_COMMAND = b"\x00"
+_MAX_BATCH = 1 << 40  # never reached: the engine must not split entries
+
+
+class Member(EngineNode):  # type: ignore[misc]
+    """A replica as the engine knows it: by id, hashed alike in every process."""
+
+    def __hash__(self) -> int:
+        return int.from_bytes(self.id.encode()[-7:], "big")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Member) and self.id == other.id
+
+
+class EngineHost(Protocol):
+    """Who the engine works for."""
+
+    def apply(self, index: int, command: bytes) -> None:
+        """A committed entry. Must not raise unless the replica has to stop."""
+        ...
+
+
+class Engine:
+    """One replica's consensus engine. Not thread-safe; never blocks but in the journal."""
+
+    def __init__(
+        self,
+        *,
+        replica_id: str,
+        members: Sequence[str],
+        journal: Journal,
+        transport_class: Callable[..., Any],
+        host: EngineHost,
+        monotonic: Callable[[], float],
+        rng: random.Random,
+        settings: RaftSettings,
+    ) -> None:
+        if VERSION != KNOWN_VERSION:
+            raise EngineChangedError(f"PySyncObj {KNOWN_VERSION} is needed, {VERSION} is installed")
+        module = _private_copy(monotonic=monotonic, rng=rng, journal=journal)
+        self._rng = rng
+        self._settings = settings
+        self._monotonic = monotonic
+        self.journal = journal
+        self.members = {name: Member(name) for name in sorted(members)}
+        self.others = [member for name, member in self.members.items() if name != replica_id]
+        conf = module.SyncObjConf(
+            autoTick=False,
+            appendEntriesUseBatch=False,
+            appendEntriesPeriod=settings.heartbeat_interval,
+            raftMinTimeout=settings.election_timeout_min,
+            raftMaxTimeout=settings.election_timeout_max,
+            leaderFallbackTimeout=settings.leader_fallback,
+            connectionTimeout=settings.election_timeout_max,
+            appendEntriesBatchSizeBytes=_MAX_BATCH,
+            commandsWaitLeader=False,
+            dynamicMembershipChange=False,
+            commandsQueueSize=0,
+        )
+        self._object = _bind(module, host, self)(
+            self.members[replica_id], self.others, conf, transportClass=transport_class
+        )
+        self._queued = 0
+
+    # --- driving -----------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Whatever is due: election, commit, apply, heartbeats, queued commands."""
+        self._object.doTick(0.0)
+        self._queued = 0
+
+    def propose(self, command: bytes) -> None:
+        """Queue an entry; the next tick appends it if this replica leads then, and drops it if not."""
+        self._queued += 1
+        self._object._applyCommand(command, None, 0)
+
+    @property
+    def has_queued(self) -> bool:
+        """Entries wait for the next tick."""
+        return self._queued > 0
+
+    def next_deadline(self) -> float:
+        """When the next tick is due at the latest, in the clock's monotonic seconds."""
+        name = "newAppendEntriesTime" if self.is_leader else "raftElectionDeadline"
+        return float(self._get(name))
+
+    def postpone_election(self) -> None:
+        """Wait a whole timeout again: this replica itself was stalled, its leader may be well."""
+        low, high = self._settings.election_timeout_min, self._settings.election_timeout_max
+        self._set("raftElectionDeadline", self._monotonic() + low + (high - low) * self._rng.random())
+
+    def observe_term(self, term: int) -> None:
+        """A later term exists: step down into it."""
+        if term > self.term:
+            self._object._SyncObj__setCurrentTerm(term, None)
+            self._set("raftLeader", None)
+            self._object._SyncObj__setState(0)
+
+    # --- looking -----------------------------------------------------------------------------
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return int(self._object.raftCurrentTerm)
+
+    @property
+    def is_leader(self) -> bool:
+        """In the leader's state; there may be a newer leader that this replica has not heard of."""
+        return bool(self._object._isLeader())
+
+    @property
+    def role(self) -> str:
+        """leader, candidate or follower."""
+        return ("follower", "candidate", "leader")[self._get("raftState")]
+
+    @property
+    def leader_id(self) -> str:
+        """The leader that this replica follows, or is; empty if unknown."""
+        leader = self._object._getLeader()
+        return "" if leader is None else str(leader.id)
+
+    @property
+    def commit_index(self) -> int:
+        """The highest index known to be committed."""
+        return int(self._object.raftCommitIndex)
+
+    @property
+    def applied_index(self) -> int:
+        """The highest index applied."""
+        return int(self._object.raftLastApplied)
+
+    @property
+    def last_index(self) -> int:
+        """The log's last index, committed or not."""
+        return self.journal[-1].index
+
+    @property
+    def own_term_index(self) -> int | None:
+        """The entry that opened this leader's term."""
+        index = self._get("noopIDx")
+        return None if index is None else int(index)
+
+    def match_index(self, name: str) -> int:
+        """What the leader knows to be on that replica's disk."""
+        return int(self._get("raftMatchIndex").get(self.members[name], 0))
+
+    def next_index(self, name: str) -> int:
+        """What the leader sends to that replica next."""
+        return int(self._get("raftNextIndex").get(self.members[name], 0))
+
+    def set_next_index(self, name: str, index: int) -> None:
+        """Send from `index` on."""
+        self._get("raftNextIndex")[self.members[name]] = index
+
+    # --- replication -------------------------------------------------------------------------
+
+    def broadcast(self) -> None:
+        """Send to every connected follower what it lacks, or else a heartbeat."""
+        self._set("newAppendEntriesTime", self._monotonic() + self._settings.heartbeat_interval)
+        connected = self._get("connectedNodes")
+        for member in self.others:
+            if member in connected:
+                self.replicate(member.id, heartbeat=True)
+
+    def replicate(self, name: str, *, heartbeat: bool) -> None:
+        """Send what the follower lacks as far as its window allows; if nothing, maybe a heartbeat."""
+        sent = heartbeat
+        while entries := self._window(name):
+            self._send(name, entries)
+            self.set_next_index(name, entries[-1].index + 1)
+            sent = False
+        if sent:
+            self._send(name, [])
+
+    def _window(self, name: str) -> list[LogTuple]:
+        """The next entries for the follower: at least one if nothing is in flight."""
+        first = self.journal[0].index
+        start, acknowledged = self.next_index(name), self.match_index(name)
+        if start > self.last_index:
+            return []
+        in_flight = 0
+        for entry in self.journal[max(acknowledged + 1 - first, 0) : start - first]:
+            in_flight += len(entry.command)
+        room = self._settings.max_in_flight_bytes - in_flight
+        if in_flight and room <= 0:
+            return []
+        entries: list[LogTuple] = []
+        size = 0
+        for position in range(start - first, len(self.journal)):
+            entry = self.journal[position]
+            size += len(entry.command)
+            if entries and size > self._settings.max_message_bytes:
+                break
+            entries.append(entry)
+        return entries
+
+    def _send(self, name: str, entries: list[LogTuple]) -> None:
+        previous = self.next_index(name) - 1
+        term = self.journal.term_at(previous)
+        if term is None:
+            raise SafetyError(f"replica {name} needs entry {previous}, which is not in the log")
+        message = {
+            "type": "append_entries",
+            "term": self.term,
+            "commit_index": self.commit_index,
+            "entries": entries,
+            "prevLogIdx": previous,
+            "prevLogTerm": term,
+        }
+        self._get("transport").send(self.members[name], message)
+
+    # --- private parts -----------------------------------------------------------------------
+
+    def _get(self, name: str) -> Any:
+        return getattr(self._object, f"_SyncObj__{name}")
+
+    def _set(self, name: str, value: object) -> None:
+        setattr(self._object, f"_SyncObj__{name}", value)
+
+
+def _bind(module: ModuleType, host: EngineHost, engine: Engine) -> type[Any]:
+    """The engine's class with the methods replaced that this module's docstring names."""
+    base: Any = module.SyncObj
+
+    class BoundSyncObj(base):  # type: ignore[misc]
+        def _SyncObj__doApplyCommand(self, command: bytes) -> None:
+            if command[:1] == _COMMAND:
+                host.apply(self.raftLastApplied + 1, command[1:])
+
+        def _SyncObj__applyLogEntries(self) -> bool:
+            return bool(base._SyncObj__applyLogEntries(self)) and not engine.has_queued
+
+        def _SyncObj__sendAppendEntries(self) -> None:
+            engine.broadcast()
+
+        def _SyncObj__tryLogCompaction(self) -> None:
+            pass
+
+    return BoundSyncObj
+
+
+def _private_copy(*, monotonic: Callable[[], float], rng: random.Random, journal: Journal) -> ModuleType:
+    spec = importlib.util.find_spec("pysyncobj.syncobj")
+    if spec is None or spec.loader is None:
+        raise EngineChangedError("the module pysyncobj.syncobj cannot be found")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    replacements = {
+        "monotonicTime": monotonic,
+        "random": rng,
+        "pickle": _NoPickle(),
+        "createJournal": lambda path: journal,
+        "createPoller": lambda kind: _NoPoller(),
+        "PIPE_NOTIFIER_ENABLED": False,
+        "logger": _engine_logger,
+    }
+    for name, replacement in replacements.items():
+        if not hasattr(module, name):
+            raise EngineChangedError(f"pysyncobj.syncobj has no {name} to replace")
+        setattr(module, name, replacement)
+    return module
+
+
+class _NoPickle:
+    """Nothing is pickled or unpickled."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise SafetyError(f"the engine tried to use pickle.{name}")
+
+
+class _NoPoller:
+    """Sockets belong to the event loop."""
+
+    def poll(self, timeout: float) -> None:
+        pass
+
+
+class _WithoutFalseAlarm(logging.Filter):
+    """The engine cries that it truncates applied entries whenever entries overlap; `Journal.add`
+    cuts only on a conflict and refuses to cut what is committed."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("truncating already-applied")
+
+
+_engine_logger = logging.getLogger("h9s.raft.pysyncobj")
+_engine_logger.addFilter(_WithoutFalseAlarm())

@@ -1,0 +1,21 @@
+"""What may go wrong below the store. All of these end the process: going on could lose data."""
+
+from __future__ import annotations
+
+from h9s.errors import InternalError
+
+
+class JournalError(InternalError):
+    """The journal cannot be written or read."""
+
+
+class JournalCorruptError(JournalError):
+    """A record that had been written whole is damaged, or the journal is somebody else's."""
+
+
+class SafetyError(InternalError):
+    """Something happened that Raft excludes, such as a committed entry about to be overwritten."""
+
+
+class EngineChangedError(InternalError):
+    """The consensus engine is not the version whose private parts are known."""

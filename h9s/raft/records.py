@@ -1,0 +1,92 @@
+"""The journal's format on disk: segments of checksummed records.
+
+A segment is a header followed by records. Both start with their length and a CRC-32 of the rest, in
+little-endian order; a kind of 0 (space that was reserved and never written) ends the segment.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from h9s.raft.errors import JournalCorruptError
+
+MAGIC = b"H9SJ"
+FORMAT_VERSION = 1
+
+ENTRY = 1
+#: `term` is the current term, the payload the id of the replica that got this replica's vote.
+HARD_STATE = 2
+_HEADER_KIND = 3
+
+#: payload length, CRC-32 of what follows it, kind, index, term
+_RECORD = struct.Struct("<IIBQQ")
+_CHECKED = struct.Struct("<BQQ")
+_CHECKED_OFFSET = 8
+
+
+class Record(NamedTuple):
+    """One decoded record and the offset of its end in the segment."""
+
+    kind: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody needs
+    term: int
+    payload: bytes
+    end: int
+
+
+def encode_record(kind: int, index: int, term: int, payload: bytes) -> bytes:
+    """A record's bytes."""
+    crc = zlib.crc32(payload, zlib.crc32(_CHECKED.pack(kind, index, term)))
+    return _RECORD.pack(len(payload), crc, kind, index, term) + payload
+
+
+def encode_header(identity: str) -> bytes:
+    """A segment's first bytes. `identity` names the cluster and the replica that may read it."""
+    return encode_record(_HEADER_KIND, FORMAT_VERSION, 0, MAGIC + identity.encode())
+
+
+def decode_segment(data: bytes, *, identity: str, name: str) -> Iterator[Record]:
+    """The valid records, up to the end or the first that is damaged; the consumer sees by the last
+    record's `end` which of the two it was.
+
+    Raises JournalCorruptError if the header is not this replica's.
+    """
+    header = _decode_at(data, 0)
+    if header is None or not starts_with_header(data):
+        raise JournalCorruptError(f"journal segment {name}: offset 0: the header is damaged")
+    if header.index != FORMAT_VERSION:
+        raise JournalCorruptError(f"journal segment {name}: format {header.index} is not known here")
+    owner = header.payload[len(MAGIC) :].decode()
+    if owner != identity:
+        raise JournalCorruptError(f"journal segment {name} belongs to {owner!r}, not to {identity!r}")
+    yield header
+    offset = header.end
+    while (record := _decode_at(data, offset)) is not None:
+        yield record
+        offset = record.end
+
+
+def starts_with_header(data: bytes) -> bool:
+    """Whether the segment's header is whole."""
+    header = _decode_at(data, 0)
+    return header is not None and header.kind == _HEADER_KIND and header.payload.startswith(MAGIC)
+
+
+def is_blank(data: bytes, offset: int) -> bool:
+    """Whether nothing was ever written from `offset` on."""
+    return not any(memoryview(data)[offset : offset + _RECORD.size])
+
+
+def _decode_at(data: bytes, offset: int) -> Record | None:
+    if offset + _RECORD.size > len(data):
+        return None
+    length, crc, kind, index, term = _RECORD.unpack_from(data, offset)
+    end = offset + _RECORD.size + length
+    if kind == 0 or end > len(data):
+        return None
+    if zlib.crc32(memoryview(data)[offset + _CHECKED_OFFSET : end]) != crc:
+        return None
+    return Record(kind, index, term, bytes(data[offset + _RECORD.size : end]), end)

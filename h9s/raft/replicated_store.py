@@ -1,0 +1,353 @@
+"""The replicated store: the state machine on top of Raft, with group commit.
+
+Transactions that arrive while entries are under way are collected into the next entry, so that
+one message and one sync serve many writers. Implements `h9s.store.protocol.Store`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from h9s._pb import cluster_pb2, log_pb2
+from h9s.clock import Clock, wall_ms
+from h9s.errors import (
+    NotLeaderError,
+    OverloadedError,
+    TimeoutExpiredError,
+    TooLargeError,
+    UnavailableError,
+)
+from h9s.raft.errors import SafetyError
+from h9s.raft.journal import Journal
+from h9s.raft.metrics import APPLIED_ENTRIES, GROUP_SIZE, LEADER_CHANGES
+from h9s.raft.node import Links, RaftNode, Role
+from h9s.raft.settings import RaftSettings
+from h9s.store.model import Change, Outcome
+from h9s.store.protocol import Leadership, View
+from h9s.store.state_machine import FORMAT_VERSION, StateMachine
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """Limits of the store. Sizes in bytes, times in seconds."""
+
+    max_transaction_bytes: int = 3 << 19  # 1.5 MiB
+    max_pending: int = 20_000
+    max_group: int = 1000
+    #: Entries of this proposer that are under way at once.
+    max_entries_in_flight: int = 2
+    history_max_bytes: int = 128 << 20
+    history_max_age: float = 600.0
+    compaction_interval: float = 5.0
+
+
+class ReplicaAddress(NamedTuple):
+    """Where a replica is reached ("host:port" each). Its identity is its id, not this."""
+
+    api: str
+    peer: str
+
+
+class _Pending(NamedTuple):
+    transaction: log_pb2.Transaction
+    size: int
+    future: asyncio.Future[Outcome]
+
+
+@dataclass
+class _Group:
+    """An entry of this proposer's that is under way."""
+
+    entry: log_pb2.LogEntry
+    futures: list[asyncio.Future[Outcome]] = field(default_factory=list)
+
+
+class ReplicatedStore:
+    """One replica's store. `start` it on a running event loop; `on_fatal` is called at most once."""
+
+    def __init__(
+        self,
+        *,
+        cluster_id: str,
+        replica_id: str,
+        addresses: Mapping[str, ReplicaAddress],
+        journal: Journal,
+        links: Links,
+        clock: Clock,
+        rng: random.Random,
+        loop: asyncio.AbstractEventLoop,
+        on_fatal: Callable[[BaseException], None],
+        raft: RaftSettings | None = None,
+        settings: StoreSettings | None = None,
+        version: str = "",
+    ) -> None:
+        self.cluster_id = cluster_id
+        self.replica_id = replica_id
+        self.version = version
+        self._addresses = dict(addresses)
+        self._settings = settings or StoreSettings()
+        self._clock = clock
+        self._loop = loop
+        self._machine = StateMachine()
+        self._pending: list[_Pending] = []
+        self._flush_is_scheduled = False
+        self._in_flight: dict[int, _Group] = {}
+        self._proposer = rng.getrandbits(63)
+        self._sequence = 0
+        self._change_waiters: list[asyncio.Future[None]] = []
+        self._callbacks: list[Callable[[Leadership], None]] = []
+        self._compaction_timer: asyncio.TimerHandle | None = None
+        self.node = RaftNode(
+            replica_id=replica_id,
+            members=sorted(addresses),
+            journal=journal,
+            links=links,
+            machine=self,
+            clock=clock,
+            rng=rng,
+            settings=raft or RaftSettings(),
+            loop=loop,
+            on_role_change=self._role_changed,
+            on_fatal=on_fatal,
+        )
+
+    async def start(self) -> None:
+        """Begin to take part."""
+        self.node.start()
+        self._schedule_compaction()
+
+    async def stop(self) -> None:
+        """Take no part any more; whoever waits is told that the outcome is open."""
+        self.node.stop()
+        if self._compaction_timer is not None:
+            self._compaction_timer.cancel()
+        self._abandon(UnavailableError("this replica is shutting down"))
+
+    # --- reading -----------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        """See `protocol.Store`."""
+        return self._machine.revision
+
+    @property
+    def compact_revision(self) -> int:
+        """See `protocol.Store`."""
+        return self._machine.history.compact_revision
+
+    @property
+    def machine(self) -> StateMachine:
+        """The state machine, for whoever compares replicas."""
+        return self._machine
+
+    def view(self, revision: int = 0) -> View:
+        """See `protocol.Store`."""
+        return self._machine.view(revision)
+
+    def changes(self, after_revision: int, *, limit: int = 1000) -> list[tuple[int, tuple[Change, ...]]]:
+        """See `protocol.Store`."""
+        records = self._machine.history.after(after_revision, limit=limit)
+        return [(record.revision, record.changes) for record in records]
+
+    async def wait_for_change(self, after_revision: int) -> None:
+        """See `protocol.Store`."""
+        while self.revision <= after_revision:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._change_waiters.append(future)
+            await future
+
+    async def read_barrier(self, *, timeout: float) -> None:
+        """See `protocol.Store`."""
+        await self.node.read_barrier(timeout=timeout)
+
+    # --- writing -----------------------------------------------------------------------------
+
+    async def propose(self, transaction: log_pb2.Transaction, *, timeout: float) -> Outcome:
+        """See `protocol.Store`."""
+        future = self.submit(transaction)
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError:
+            raise TimeoutExpiredError(
+                f"no majority confirmed the write within {timeout:g} s; it may still take effect"
+            ) from None
+
+    def submit(self, transaction: log_pb2.Transaction) -> asyncio.Future[Outcome]:
+        """Like `propose`, without a deadline and without a coroutine, for those that commit in bulk."""
+        self._require_leadership()
+        size = transaction.ByteSize()
+        limit = self._settings.max_transaction_bytes
+        if size > limit:
+            raise TooLargeError(f"the transaction has {size} bytes; at most {limit} are allowed")
+        if len(self._pending) >= self._settings.max_pending:
+            raise OverloadedError(f"{len(self._pending)} writes are waiting already; try again later")
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._pending.append(_Pending(transaction, size, future))
+        self._schedule_flush()
+        return future
+
+    def _require_leadership(self) -> None:
+        if not self.node.role.ready:
+            leadership = self.leadership()
+            if leadership.leader_id and leadership.leader_id != self.replica_id:
+                raise NotLeaderError(
+                    f"replica {self.replica_id} does not lead, {leadership.leader_id} does",
+                    leader_address=leadership.leader_api_address,
+                )
+            raise NotLeaderError(f"replica {self.replica_id} does not lead, and no leader is known yet")
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_is_scheduled:
+            self._flush_is_scheduled = True
+            # After whatever else arrives in this turn of the loop.
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_scheduled = False
+        while self._pending and len(self._in_flight) < self._settings.max_entries_in_flight:
+            if not self.node.role.ready:
+                self._reject_pending()
+                return
+            self._propose_group(self._next_group())
+
+    def _next_group(self) -> list[_Pending]:
+        size = 0
+        count = 0
+        for pending in self._pending[: self._settings.max_group]:
+            size += pending.size
+            if count and size > self._settings.max_transaction_bytes:
+                break
+            count += 1
+        group, self._pending = self._pending[:count], self._pending[count:]
+        return group
+
+    def _propose_group(self, pending: list[_Pending], *, compact_revision: int = 0) -> None:
+        self._sequence += 1
+        entry = log_pb2.LogEntry(
+            format_version=FORMAT_VERSION,
+            time_ms=wall_ms(self._clock),
+            proposer=self._proposer,
+            sequence=self._sequence,
+            transactions=[item.transaction for item in pending],
+            compact_revision=compact_revision,
+        )
+        self._in_flight[self._sequence] = _Group(entry, [item.future for item in pending])
+        GROUP_SIZE.observe(len(pending))
+        self.node.propose(entry.SerializeToString())
+
+    # --- applying ----------------------------------------------------------------------------
+
+    def apply(self, index: int, command: bytes) -> None:
+        """A committed entry, from the engine. Raises only if this replica has to stop."""
+        entry = log_pb2.LogEntry.FromString(command)
+        if entry.format_version > FORMAT_VERSION:
+            raise SafetyError(
+                f"log entry {index} has format {entry.format_version}; "
+                f"this version knows up to {FORMAT_VERSION}"
+            )
+        outcomes = self._machine.apply(entry)
+        APPLIED_ENTRIES.inc()
+        if entry.proposer == self._proposer:
+            group = self._in_flight.pop(entry.sequence, None)
+            if group is not None:
+                for future, outcome in zip(group.futures, outcomes, strict=True):
+                    if not future.done():
+                        future.set_result(outcome)
+            if self._pending:
+                self._schedule_flush()
+        waiters, self._change_waiters = self._change_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # --- leadership --------------------------------------------------------------------------
+
+    def leadership(self) -> Leadership:
+        """See `protocol.Store`."""
+        role = self.node.role
+        address = self._addresses[role.leader_id].api if role.leader_id in self._addresses else ""
+        return Leadership(self.replica_id, role.role, role.leader_id, address, role.term, role.ready)
+
+    def on_leadership_change(self, callback: Callable[[Leadership], None]) -> None:
+        """See `protocol.Store`."""
+        self._callbacks.append(callback)
+
+    def _role_changed(self, role: Role) -> None:
+        LEADER_CHANGES.inc()
+        if not role.ready:
+            self._reject_pending()
+            self._abandon(UnavailableError("this replica lost its leadership; the write's outcome is open"))
+        leadership = self.leadership()
+        for callback in self._callbacks:
+            callback(leadership)
+
+    def _reject_pending(self) -> None:
+        """Nothing was done for these."""
+        pending, self._pending = self._pending, []
+        leadership = self.leadership()
+        for item in pending:
+            if not item.future.done():
+                item.future.set_exception(
+                    NotLeaderError(
+                        f"replica {self.replica_id} does not lead any more",
+                        leader_address=leadership.leader_api_address,
+                    )
+                )
+
+    def _abandon(self, error: UnavailableError) -> None:
+        """Entries under way may still be applied, under another leader; their ids will tell."""
+        groups, self._in_flight = self._in_flight, {}
+        for group in groups.values():
+            for future in group.futures:
+                if not future.done():
+                    future.set_exception(error)
+
+    # --- upkeep ------------------------------------------------------------------------------
+
+    def _schedule_compaction(self) -> None:
+        self._compaction_timer = self._loop.call_later(self._settings.compaction_interval, self._compact)
+
+    def _compact(self) -> None:
+        """The leader lets everybody forget what is too old or too much."""
+        if self.node.role.ready:
+            history = self._machine.history
+            horizon = history.revision_at(wall_ms(self._clock) - int(self._settings.history_max_age * 1000))
+            if history.size_bytes > self._settings.history_max_bytes:
+                horizon = max(horizon, history.compact_revision + len(history) // 4)
+            if horizon > history.compact_revision:
+                self._propose_group([], compact_revision=horizon)
+        self._schedule_compaction()
+
+    def status(self) -> cluster_pb2.ClusterStatusResponse:
+        """See `protocol.Store`."""
+        engine, role = self.node.engine, self.node.role
+        response = cluster_pb2.ClusterStatusResponse(
+            cluster_id=self.cluster_id,
+            replica_id=self.replica_id,
+            role=role.role,
+            leader_id=role.leader_id,
+            term=role.term,
+            last_log_index=engine.last_index,
+            commit_index=engine.commit_index,
+            applied_index=engine.applied_index,
+            revision=self.revision,
+            compact_revision=self.compact_revision,
+            version=self.version,
+            journal_bytes=self.node.journal.size_bytes,
+            objects=len(self._machine),
+            state_hash=self._machine.history_hash,
+        )
+        for name, address in sorted(self._addresses.items()):
+            connected = name == self.replica_id or name in self.node.connected
+            replica = response.replicas.add(
+                id=name, api_address=address.api, peer_address=address.peer, connected=connected
+            )
+            if engine.is_leader:
+                own = name == self.replica_id
+                replica.lag_entries = 0 if own else engine.last_index - engine.match_index(name)
+        return response

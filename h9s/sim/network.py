@@ -1,0 +1,159 @@
+"""A network whose faults come from outside: cuts, one-way loss, resets, slow links.
+
+Connections behave like TCP: messages keep their order while a connection lasts, and what is under
+way when it breaks is lost. A direction that is muted loses messages without breaking the connection,
+which is harsher than TCP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from h9s.raft.node import LinkHandler
+
+Pair = frozenset[str]
+
+_RECONNECT_SECONDS = 0.05
+
+
+class SimNetwork:
+    """All connections between replicas."""
+
+    def __init__(
+        self, names: Sequence[str], *, rng: random.Random, loop: asyncio.AbstractEventLoop, latency: float
+    ) -> None:
+        self._rng = rng
+        self._loop = loop
+        #: The longest one-way delay of each pair, in seconds.
+        self.latency: dict[Pair, float] = dict.fromkeys(_pairs(names), latency)
+        self._names = list(names)
+        self._handlers: dict[str, LinkHandler] = {}
+        self._epochs: dict[Pair, int] = dict.fromkeys(self.latency, 0)
+        self._connected: dict[Pair, bool] = dict.fromkeys(self.latency, False)
+        self._cut: dict[Pair, bool] = dict.fromkeys(self.latency, False)
+        self._muted: dict[tuple[str, str], bool] = {}
+        self._arrival: dict[tuple[str, str], float] = {}
+        self.messages = 0
+
+    # --- replicas ----------------------------------------------------------------------------
+
+    def links_of(self, name: str) -> SimLinks:
+        """The links of a replica that is about to start."""
+        return SimLinks(self, name)
+
+    def attach(self, name: str, handler: LinkHandler) -> None:
+        """The replica is up; connections come soon."""
+        self._handlers[name] = handler
+        for pair in self._pairs_of(name):
+            self._reconnect_later(pair)
+
+    def detach(self, name: str) -> None:
+        """The replica is down: all its connections break."""
+        self._handlers.pop(name, None)
+        for pair in self._pairs_of(name):
+            self._break(pair)
+
+    def send(self, source: str, target: str, data: bytes) -> bool:
+        """Deliver later, in order, unless the connection breaks before."""
+        pair = frozenset((source, target))
+        if not self._connected[pair]:
+            return False
+        if self._muted.get((source, target)):
+            return True
+        delay = self._rng.uniform(0.0002, self.latency[pair])
+        at = max(self._loop.time() + delay, self._arrival.get((source, target), 0.0) + 1e-6)
+        self._arrival[(source, target)] = at
+        self.messages += 1
+        self._loop.call_at(at, self._deliver, source, target, data, self._epochs[pair])
+        return True
+
+    def _deliver(self, source: str, target: str, data: bytes, epoch: int) -> None:
+        handler = self._handlers.get(target)
+        if handler is not None and self._epochs[frozenset((source, target))] == epoch:
+            handler.link_received(source, data)
+
+    # --- faults ------------------------------------------------------------------------------
+
+    def cut(self, first: str, second: str) -> None:
+        """Nothing passes between the two until `heal`."""
+        pair = frozenset((first, second))
+        self._cut[pair] = True
+        self._break(pair)
+
+    def mute(self, source: str, target: str) -> None:
+        """What `source` sends to `target` vanishes, while the connection stays."""
+        self._muted[(source, target)] = True
+
+    def reset(self, first: str, second: str) -> None:
+        """Break the connection; it comes back soon."""
+        pair = frozenset((first, second))
+        self._break(pair)
+        self._reconnect_later(pair)
+
+    def heal_one(self, first: str, second: str) -> None:
+        """Undo `cut` and `mute` between the two."""
+        pair = frozenset((first, second))
+        self._muted.pop((first, second), None)
+        self._muted.pop((second, first), None)
+        if self._cut[pair]:
+            self._cut[pair] = False
+            self._reconnect_later(pair)
+
+    def heal(self, *, latency: float) -> None:
+        """Undo everything."""
+        for pair in self.latency:
+            first, second = sorted(pair)
+            self.latency[pair] = min(self.latency[pair], latency)
+            self.heal_one(first, second)
+
+    # --- connections -------------------------------------------------------------------------
+
+    def _pairs_of(self, name: str) -> list[Pair]:
+        return [frozenset((name, other)) for other in self._names if other != name]
+
+    def _reconnect_later(self, pair: Pair) -> None:
+        self._loop.call_later(self._rng.uniform(0.2, 1.0) * _RECONNECT_SECONDS, self._connect, pair)
+
+    def _connect(self, pair: Pair) -> None:
+        first, second = sorted(pair)
+        if self._connected[pair] or self._cut[pair]:
+            return
+        if first not in self._handlers or second not in self._handlers:
+            return
+        self._connected[pair] = True
+        self._epochs[pair] += 1
+        self._handlers[first].link_connected(second)
+        self._handlers[second].link_connected(first)
+
+    def _break(self, pair: Pair) -> None:
+        if not self._connected[pair]:
+            return
+        self._connected[pair] = False
+        self._epochs[pair] += 1
+        first, second = sorted(pair)
+        for name, other in ((first, second), (second, first)):
+            if name in self._handlers:
+                self._handlers[name].link_disconnected(other)
+
+
+class SimLinks:
+    """One replica's end of the network. Implements `h9s.raft.node.Links`."""
+
+    def __init__(self, network: SimNetwork, name: str) -> None:
+        self._network = network
+        self._name = name
+
+    def start(self, handler: LinkHandler) -> None:
+        """See `Links.start`."""
+        self._network.attach(self._name, handler)
+
+    def send(self, replica_id: str, data: bytes) -> bool:
+        """See `Links.send`."""
+        return self._network.send(self._name, replica_id, data)
+
+
+def _pairs(names: Sequence[str]) -> Iterator[Pair]:
+    return (frozenset(pair) for pair in combinations(sorted(names), 2))

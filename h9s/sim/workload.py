@@ -1,0 +1,126 @@
+"""Clients of the simulated cluster: they write, retry under the same id, read, and remember."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+
+from h9s._pb import api_pb2, log_pb2
+from h9s.errors import H9sError, NotLeaderError
+from h9s.sim.replicas import SimReplicas
+from h9s.store.model import FailureKind, Outcome
+
+COUNTER = "/sim/Counter//total"
+
+
+@dataclass
+class Acknowledged:
+    """What clients were told: by key, the revision of the write."""
+
+    writes: dict[str, int] = field(default_factory=dict)
+    #: The highest counter value whose write was acknowledged.
+    counter: int = 0
+    reads: int = 0
+
+
+class SimClient:
+    """Writes objects of its own, increments a shared counter, and reads it back."""
+
+    def __init__(
+        self, name: str, replicas: SimReplicas, acknowledged: Acknowledged, *, rng: random.Random
+    ) -> None:
+        self._name = name
+        self._replicas = replicas
+        self._acknowledged = acknowledged
+        self._rng = rng
+        self._number = 0
+
+    async def run(self, *, until: float) -> None:
+        """Work until the loop's time reaches `until`."""
+        while self._replicas.loop.time() < until:
+            await asyncio.sleep(self._rng.uniform(0.0, 0.1))
+            act = self._rng.choice((self._write, self._write, self._increment, self._read))
+            await act(until)
+
+    async def _write(self, until: float) -> None:
+        """Create an object that must not exist, so that a write done twice shows."""
+        self._number += 1
+        key = f"/sim/Item/{self._name}/{self._number}"
+        value = self._rng.randbytes(self._rng.choice((10, 10, 100, 1000)))
+        outcome = await self._commit(
+            log_pb2.Transaction(
+                request_id=self._new_request_id(),
+                guards=[log_pb2.Guard(key=key, mod_revision=0, client=True)],
+                mutations=[log_pb2.Mutation(key=key, value=value)],
+            ),
+            until,
+        )
+        if outcome is None:
+            return
+        if outcome.failure is None:
+            self._acknowledged.writes[key] = outcome.revision
+        elif outcome.failure.kind is FailureKind.GUARD:
+            self._replicas.fail(f"{key} existed before it was created: the write was done twice")
+
+    async def _increment(self, until: float) -> None:
+        """Compare and swap: of all that try at one revision, one wins."""
+        name = self._any_replica()
+        if name is None:
+            return
+        current = self._replicas.stores[name].view().get(COUNTER)
+        value = 0 if current is None else int(current.value)
+        revision = 0 if current is None else current.mod_revision
+        outcome = await self._commit(
+            log_pb2.Transaction(
+                request_id=self._new_request_id(),
+                guards=[log_pb2.Guard(key=COUNTER, mod_revision=revision, client=True)],
+                mutations=[log_pb2.Mutation(key=COUNTER, value=b"%d" % (value + 1))],
+            ),
+            until,
+        )
+        if outcome is not None and outcome.failure is None:
+            self._acknowledged.counter = max(self._acknowledged.counter, value + 1)
+
+    async def _read(self, until: float) -> None:
+        """A linearizable read anywhere shows every increment acknowledged before it began."""
+        name = self._any_replica()
+        if name is None:
+            return
+        store = self._replicas.stores[name]
+        expected = self._acknowledged.counter
+        try:
+            await store.read_barrier(timeout=min(1.0, max(0.01, until - self._replicas.loop.time())))
+        except H9sError:
+            return
+        found = store.view().get(COUNTER)
+        value = 0 if found is None else int(found.value)
+        self._acknowledged.reads += 1
+        if value < expected and self._replicas.stores.get(name) is store:
+            self._replicas.fail(f"{name} read {value} when {expected} had been acknowledged")
+
+    async def _commit(self, transaction: log_pb2.Transaction, until: float) -> Outcome | None:
+        """Try replica after replica under one id; None if the time is up and the outcome open."""
+        target = self._any_replica()
+        while self._replicas.loop.time() < until:
+            store = self._replicas.stores.get(target or "")
+            if store is None:
+                await asyncio.sleep(0.02)
+                target = self._any_replica()
+                continue
+            try:
+                return await store.propose(transaction, timeout=self._rng.choice((0.2, 1.0)))
+            except NotLeaderError as error:
+                target = error.leader_address or self._any_replica()
+                await asyncio.sleep(0.01)
+            except H9sError:
+                target = self._any_replica()
+        return None
+
+    def _any_replica(self) -> str | None:
+        alive = self._replicas.alive
+        return self._rng.choice(alive) if alive else None
+
+    def _new_request_id(self) -> api_pb2.RequestId:
+        issued_at = 1_700_000_000.0 + self._replicas.loop.time()
+        return api_pb2.RequestId(nonce=self._rng.randbytes(16), issued_at_ms=int(issued_at * 1000))
