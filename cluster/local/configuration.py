@@ -77,6 +77,7 @@ def apiserver_document(layout: Layout, settings: Settings, replica_id: str) -> d
                 "id": peer_id,
                 "apiAddress": layout.api_address(peer_id),
                 "peerAddress": f"{HOST}:{layout.replica_ports(peer_id).peer}",
+                "joinAddress": f"{HOST}:{layout.replica_ports(peer_id).join}",
             }
             for peer_id in REPLICA_IDS
         ],

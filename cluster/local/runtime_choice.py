@@ -34,7 +34,7 @@ def choose_runtime(
     if running and previous is not None:
         if wish not in (None, "auto", previous):
             raise UsageError(
-                f"--runtime {wish}: the cluster runs on {previous}; stop it with scripts/down before that changes"
+                f"--runtime {wish}: the cluster runs on {previous}; scripts/down stops it before that changes"
             )
         return RuntimeChoice(previous, "as it runs")
     if wish == "process":
