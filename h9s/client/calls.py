@@ -123,44 +123,41 @@ class Calls:
         backoff = self.backoff()
         tried: set[str] = set()
         last: H9sError | None = None
-        try:
-            while True:
-                server = choose(tried)
-                now = self.clock.monotonic()
-                if server is None or isinstance(last, OverloadedError):
-                    wait = backoff.next()
-                    if now + wait >= deadline:
-                        raise self._gave_up(method, last, now - started)
-                    await asyncio.sleep(wait)
-                    tried.clear()
-                    last = None if isinstance(last, OverloadedError) else last
-                    continue
-                if now >= deadline:
-                    raise self._gave_up(method, last, now - started)
-                limit = min(self.policy.attempt_timeout, deadline - now)
-                try:
-                    answer = await self.transport.unary(server, method, request, timeout=limit)
-                except H9sError as error:
-                    fate.note(error)
-                    if not self._may_retry(error, started):
-                        raise
-                    self.failed(server, error, started=now)
-                    metrics.RETRIES.labels(self.name, method.name, error.reason).inc()
-                    tried.add(server)
-                    last = error
-                else:
-                    self._observe(method, "OK", started)
-                    return answer, server
-        except H9sError as error:
-            self._observe(method, error.reason, started)
-            raise
+        while True:
+            now = self.clock.monotonic()
+            server = choose(tried)
+            wait = 0.0 if server else backoff.next()
+            if now + wait >= deadline:
+                raise self._gave_up(method, last, started)
+            if server is None:
+                await asyncio.sleep(wait)
+                tried.clear()
+                continue
+            limit = min(self.policy.attempt_timeout, deadline - now)
+            try:
+                answer = await self.transport.unary(server, method, request, timeout=limit)
+            except H9sError as error:
+                fate.note(error)
+                if not self._may_retry(error, started):
+                    self._observe(method, error.reason, started)
+                    raise
+                metrics.RETRIES.labels(self.name, method.name, error.reason).inc()
+                self.failed(server, error, started=now)
+                # Where a queue is full, waiting helps, not asking somebody else.
+                tried.update(self.servers.known if isinstance(error, OverloadedError) else [server])
+                last = error
+            else:
+                self._observe(method, "OK", started)
+                return answer, server
 
     def _may_retry(self, error: H9sError, started: float) -> bool:
         if isinstance(error, FutureRevisionError):
             return self.clock.monotonic() - started < _FUTURE_REVISION_PATIENCE
         return is_retriable(error)
 
-    def _gave_up(self, method: Method[Q, R], last: H9sError | None, seconds: float) -> TimeoutExpiredError:
+    def _gave_up(self, method: Method[Q, R], last: H9sError | None, started: float) -> TimeoutExpiredError:
+        self._observe(method, TimeoutExpiredError.reason, started)
+        seconds = self.clock.monotonic() - started
         servers = ", ".join(self.servers.known)
         reason = f": {last.message}" if last else ""
         return TimeoutExpiredError(f"no answer to {method.name} from {servers} in {seconds:.1f} s{reason}")

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from h9s._pb import coordination_pb2, meta_pb2
 from h9s.client import metrics
+from h9s.client.cancellation import raise_if_cancelled
 from h9s.client.client import Client
 from h9s.client.results import EventType
 from h9s.client.retry import DEFAULT_POLICY, Backoff, RetryPolicy, is_retriable
@@ -102,6 +103,7 @@ class LeaderElection:
                     await self._release()
             if not lost:
                 return
+            raise_if_cancelled()
 
     async def _lead(self, lead: Callable[[], Awaitable[None]], renewal: asyncio.Task[NoReturn]) -> None:
         await lead()
