@@ -1,0 +1,1 @@
+"""Deployments: ReplicaSets, one per template, and the way from one to the next."""
