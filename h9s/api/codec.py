@@ -28,7 +28,7 @@ def load_manifests(text: str, *, source: str = "") -> list[ApiObject]:
     faults: list[ReadFault] = []
     for document in yaml_text.documents(text, source=source):
         if document is not None:
-            _read(document, "", objects, faults)
+            _read(document, "", 0, objects, faults)
     _refuse(faults, source)
     return objects
 
@@ -40,7 +40,7 @@ def from_dict(value: dict[str, Any]) -> ApiObject:
     if value.get("kind") == "List":
         faults.append(ReadFault("kind", "expected one object, got a List", 0))
     else:
-        _read(value, "", objects, faults)
+        _read(value, "", 0, objects, faults)
     _refuse(faults, "")
     return objects[0]
 
@@ -70,10 +70,10 @@ def _manifest(message: ApiObject | Sequence[ApiObject]) -> dict[str, Any]:
     return list_to_dict(message) if isinstance(message, Sequence) else to_dict(message)
 
 
-def _read(document: Any, path: str, objects: list[ApiObject], faults: list[ReadFault]) -> None:
+def _read(document: Any, path: str, line: int, objects: list[ApiObject], faults: list[ReadFault]) -> None:
     """Add a document's objects, or its faults, to what there is."""
     if not isinstance(document, dict):
-        faults.append(ReadFault(path, "expected an object with a 'kind'", 0))
+        faults.append(ReadFault(path, "expected an object with a 'kind'", line))
         return
     if document.get("kind") == "List":
         _read_list(document, path, objects, faults)
@@ -98,12 +98,14 @@ def _read_list(
         if name not in known:
             message = f"unknown field{suggestion(name, known)}"
             faults.append(ReadFault(prefix + name, message, _line(document, name)))
-    items = document.get("items") or []
+    items, line = document.get("items"), _line(document, "items")
+    if items is None:
+        return
     if not isinstance(items, list):
-        faults.append(ReadFault(f"{prefix}items", "expected a list", _line(document, "items")))
+        faults.append(ReadFault(f"{prefix}items", "expected a list", line))
         return
     for index, item in enumerate(items):
-        _read(item, f"{prefix}items[{index}]", objects, faults)
+        _read(item, f"{prefix}items[{index}]", line, objects, faults)
 
 
 def _kind(document: dict[str, Any]) -> Kind | ReadFault:

@@ -48,12 +48,18 @@ def complete(text: str) -> Any:
 
 
 def pod() -> core_pb2.Pod:
-    return complete(POD)
+    message = complete(POD)
+    assert isinstance(message, core_pb2.Pod)
+    return message
 
 
 def replica_set() -> apps_pb2.ReplicaSet:
-    return complete(REPLICA_SET)
+    message = complete(REPLICA_SET)
+    assert isinstance(message, apps_pb2.ReplicaSet)
+    return message
 
 
 def deployment() -> apps_pb2.Deployment:
-    return complete(DEPLOYMENT)
+    message = complete(DEPLOYMENT)
+    assert isinstance(message, apps_pb2.Deployment)
+    return message

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from h9s.api.kinds import KINDS, ApiObject, Kind
 
 #: What protobuf's strings can hold: everything but half a surrogate pair.
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 #: Texts that YAML readers like to take for something else.
 TRICKY = """
 yes no on off null ~ 1 1.0 1e3 08 0x1f 1_0 12:30 2024-01-01 2024-01-01T00:00:00Z .inf = << - ! & * # % [ { ' "

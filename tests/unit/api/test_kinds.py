@@ -62,7 +62,7 @@ def test_api_versions_and_resources_are_kubernetes_own():
 
 def test_a_message_that_is_no_object_has_no_kind():
     with pytest.raises(InvalidError, match="GetRequest is not a kind of object"):
-        kind_of(api_pb2.GetRequest)  # type: ignore[arg-type]
+        kind_of(api_pb2.GetRequest)  # type: ignore[type-var]
 
 
 def test_a_kind_cannot_be_registered_twice():
