@@ -151,5 +151,5 @@ def _raft_settings(rng: random.Random, latency: float) -> RaftSettings:
         heartbeat_interval=shortest / 4,
         leader_fallback=2 * shortest,
         max_message_bytes=rng.choice((100, 1_000, 256 << 10)),
-        max_in_flight_bytes=rng.choice((500, 5_000, 2 << 20)),
+        max_in_flight_bytes=rng.choice((50_000, 2 << 20)),
     )
