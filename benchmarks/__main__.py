@@ -1,0 +1,120 @@
+"""`scripts/bench`."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Coroutine, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from benchmarks.failover import FailoverSettings, run_failover
+from benchmarks.idle import IdleSettings, run_idle
+from benchmarks.machine import describe_machine
+from benchmarks.report import Report, Result, to_json, to_table
+from benchmarks.startup import StartupSettings, run_startup
+from benchmarks.store import StoreSettings, run_store
+from h9s.errors import H9sError
+
+NAMES = ("store", "failover", "startup", "idle")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("benchmark", type=click.Choice(NAMES))
+@click.option("--peer", is_flag=True, help="Measure what h9s is compared with too, in the same run.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.5), help="store, idle: how long each measurement takes."
+)
+@click.option("--rounds", type=click.IntRange(min=1), help="failover, startup: how often.")
+@click.option(
+    "--soak",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="MINUTES",
+    help="failover: also write this long without a fault, and count elections.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Below which the clusters keep their data.  [default: ~/.cache/h9s]",
+)
+def main(
+    benchmark: str,
+    peer: bool,
+    as_json: bool,
+    seconds: float | None,
+    rounds: int | None,
+    soak: float,
+    data_dir: Path | None,
+) -> None:
+    """Measure h9s on this machine, on clusters of its own.
+
+    store: writes and watches. failover: the gap when the leader is killed. startup: many replicas
+    at once, on Docker. idle: what the processes take while nothing happens.
+    """
+    parent = data_dir or Path.home() / ".cache" / "h9s"
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"bench-{benchmark}-", dir=parent))
+    try:
+        settings, measurement = _choose(
+            benchmark, folder, peer=peer, seconds=seconds, rounds=rounds, soak=soak
+        )
+        machine = describe_machine(folder)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            results = runner.run(measurement)
+    except BaseException:
+        print(f"the logs are in {folder}", file=sys.stderr)
+        raise
+    shutil.rmtree(folder)
+    report = Report(benchmark, machine, asdict(settings) | {"peer": peer}, results)
+    click.echo(to_json(report) if as_json else to_table(report))
+
+
+def _choose(
+    benchmark: str, folder: Path, *, peer: bool, seconds: float | None, rounds: int | None, soak: float
+) -> tuple[Any, Coroutine[Any, Any, Sequence[Result]]]:
+    """The benchmark's settings, changed as asked for, and its run."""
+    given = {key: value for key, value in (("seconds", seconds), ("rounds", rounds)) if value is not None}
+    match benchmark:
+        case "store":
+            store = replace(StoreSettings(), **_only(given, "seconds"))
+            return store, run_store(folder, store, peer=peer)
+        case "failover":
+            failover = replace(FailoverSettings(), soak_minutes=soak, **_only(given, "rounds"))
+            return failover, run_failover(folder, failover, peer=peer)
+        case "startup":
+            startup = replace(StartupSettings(), **_only(given, "rounds"))
+            return startup, run_startup(folder, startup, peer=peer)
+        case _:
+            idle = replace(IdleSettings(), **_only(given, "seconds"))
+            return idle, run_idle(folder, idle)
+
+
+def _only(given: dict[str, Any], name: str) -> dict[str, Any]:
+    return {name: given[name]} if name in given else {}
+
+
+def run() -> int:
+    """The exit code."""
+    try:
+        main(prog_name="bench", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return 2
+    except click.Abort:
+        return 130
+    except H9sError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,230 @@
+"""How long writes stop when the leader is killed, and whether anybody stops leading without a reason."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import grpc
+
+from benchmarks.etcd.members import EtcdCluster, temporary_etcd
+from benchmarks.report import Result, at_most, median, ratio
+from benchmarks.targets import EtcdWriter, create_operation
+from cluster.local.bring_up import open_client
+from cluster.local.layout import REPLICA_IDS
+from cluster.local.manager import LocalCluster
+from cluster.local.probes import leader_of
+from cluster.local.temporary import await_control_plane, leader_id, temporary_control_plane
+from cluster.local.waiting import wait_until
+from h9s.client.batching import BatchingClient
+from h9s.client.client import Client
+from h9s.clock import SystemClock, system_random
+from h9s.config import ClientConfig
+from h9s.errors import H9sError
+
+_CLOCK = SystemClock()
+_RECOVERY_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class FailoverSettings:
+    """How many killings, how long the cluster rests between two, and how long it is left in peace."""
+
+    rounds: int = 20
+    rest_seconds: float = 1.5
+    soak_minutes: float = 0.0
+    soak_writes_per_second: int = 500
+
+
+class Target(Protocol):
+    """A cluster whose leader can be killed."""
+
+    async def kill_leader(self) -> None:
+        """SIGKILL to the leader's process."""
+        ...
+
+    async def restore(self) -> None:
+        """Start what was killed and wait until all members are healthy."""
+        ...
+
+    async def write(self, writer: int, number: int) -> bool:
+        """Try a write through one of three writers; whether it was acknowledged."""
+        ...
+
+
+async def run_failover(folder: Path, settings: FailoverSettings, *, peer: bool) -> list[Result]:
+    """Measure h9s and, if asked for, etcd."""
+    soak: list[Result] = []
+    async with temporary_control_plane(folder / "h9s") as cluster, _h9s_target(cluster) as target:
+        gaps = await _gaps(target, settings)
+        if settings.soak_minutes > 0:
+            soak.append(await _soak(cluster, settings))
+    etcd_gaps: list[float] = []
+    if peer:
+        async with temporary_etcd(folder / "etcd") as etcd, _etcd_target(etcd) as etcd_target:
+            etcd_gaps = await _gaps(etcd_target, settings)
+    return [
+        at_most("median gap", median(gaps), "s", 0.5, peer=median(etcd_gaps) if peer else None),
+        at_most("worst gap", max(gaps), "s", 1.0, peer=max(etcd_gaps) if peer else None),
+        Result(
+            "best gap",
+            min(gaps),
+            "s",
+            peer=min(etcd_gaps) if peer else None,
+            ratio=ratio(min(gaps), min(etcd_gaps)) if peer else None,
+        ),
+        *soak,
+    ]
+
+
+async def _gaps(target: Target, settings: FailoverSettings) -> list[float]:
+    """Seconds from SIGKILL to the first acknowledgement of a write begun after it, round by round."""
+    acknowledged: list[tuple[float, float]] = []
+
+    async def keep_writing(writer: int) -> None:
+        number = 0
+        while True:
+            number += 1
+            started = _CLOCK.monotonic()
+            if await target.write(writer, number):
+                acknowledged.append((started, _CLOCK.monotonic()))
+            await asyncio.sleep(0.002)
+
+    gaps = []
+    async with asyncio.TaskGroup() as tasks:
+        writers = [tasks.create_task(keep_writing(writer)) for writer in range(3)]
+        for _ in range(settings.rounds):
+            await asyncio.sleep(settings.rest_seconds)
+            acknowledged.clear()
+            await target.kill_leader()
+            killed = _CLOCK.monotonic()
+            gaps.append(await _first_after(killed, acknowledged) - killed)
+            await target.restore()
+        for task in writers:
+            task.cancel()
+    return gaps
+
+
+async def _first_after(killed: float, acknowledged: list[tuple[float, float]]) -> float:
+    async def missing() -> str:
+        return "" if any(started > killed for started, _ in acknowledged) else "an acknowledged write"
+
+    await wait_until(missing, what="writes after the killing", timeout=_RECOVERY_TIMEOUT, interval=0.001)
+    return min(ended for started, ended in acknowledged if started > killed)
+
+
+class _H9sTarget:
+    def __init__(self, cluster: LocalCluster, clients: list[Client]) -> None:
+        self._cluster = cluster
+        self._clients = clients
+        self._prefix = f"failover-{system_random().getrandbits(32):08x}"
+        self._killed = ""
+
+    async def kill_leader(self) -> None:
+        self._killed = await leader_id(self._cluster)
+        self._cluster.signal(self._killed, signal.SIGKILL)
+
+    async def restore(self) -> None:
+        self._cluster.start(self._killed)
+        await await_control_plane(self._cluster)
+
+    async def write(self, writer: int, number: int) -> bool:
+        try:
+            await self._clients[writer].commit([create_operation(f"{self._prefix}-{writer}-{number}", 256)])
+        except H9sError:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def _h9s_target(cluster: LocalCluster) -> AsyncIterator[_H9sTarget]:
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(open_client(cluster.layout, name="benchmark"))
+            for _ in REPLICA_IDS
+        ]
+        yield _H9sTarget(cluster, clients)
+
+
+class _EtcdTarget:
+    #: A member without a leader keeps a write until this passes; short, so as not to add to the gap.
+    _ATTEMPT_SECONDS = 0.1
+
+    def __init__(self, cluster: EtcdCluster, writers: list[EtcdWriter]) -> None:
+        self._cluster = cluster
+        self._writers = writers
+        self._killed = ""
+
+    async def kill_leader(self) -> None:
+        self._killed = await self._cluster.leader()
+        self._cluster.kill(self._killed)
+
+    async def restore(self) -> None:
+        self._cluster.start(self._killed)
+        await wait_until(
+            self._cluster.missing_health,
+            what="etcd",
+            timeout=_RECOVERY_TIMEOUT,
+            watch=self._cluster.check_alive,
+        )
+
+    async def write(self, writer: int, number: int) -> bool:
+        try:
+            await self._writers[writer].write(f"failover-{writer}-{number}", timeout=self._ATTEMPT_SECONDS)
+        except grpc.aio.AioRpcError:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def _etcd_target(cluster: EtcdCluster) -> AsyncIterator[_EtcdTarget]:
+    writers = [EtcdWriter(cluster.config, address, 256) for address in cluster.addresses]
+    try:
+        yield _EtcdTarget(cluster, writers)
+    finally:
+        for writer in writers:
+            await writer.close()
+
+
+async def _soak(cluster: LocalCluster, settings: FailoverSettings) -> Result:
+    """Write steadily and count the terms that go by: nobody is killed, so none should."""
+    async with open_client(cluster.layout, name="observer") as observer:
+        before = await _term(cluster, observer)
+        await _write_steadily(cluster, settings)
+        after = await _term(cluster, observer)
+    load = f"{settings.soak_minutes:g} min at {settings.soak_writes_per_second} writes/s"
+    return at_most(f"elections without a fault, {load}", float(after - before), "elections", 0.0)
+
+
+async def _term(cluster: LocalCluster, observer: Client) -> int:
+    leader = await leader_of(observer, cluster.layout.api_addresses)
+    return leader.term if leader is not None else -1
+
+
+async def _write_steadily(cluster: LocalCluster, settings: FailoverSettings) -> None:
+    config = ClientConfig.load(cluster.layout.admin_config)
+    prefix = f"soak-{system_random().getrandbits(32):08x}"
+    async with BatchingClient(config, clock=_CLOCK, rng=system_random(), name="soak") as client:
+        begin = _CLOCK.monotonic()
+        total = int(settings.soak_minutes * 60 * settings.soak_writes_per_second)
+        outstanding: set[asyncio.Future[object]] = set()
+        for number in range(total):
+            due = begin + number / settings.soak_writes_per_second
+            if (wait := due - _CLOCK.monotonic()) > 0:
+                await asyncio.sleep(wait)
+            write = asyncio.ensure_future(_create(client, f"{prefix}-{number}"))
+            outstanding.add(write)
+            done = {one for one in outstanding if one.done()}
+            outstanding -= done
+            for one in done:
+                one.result()
+        await asyncio.gather(*outstanding)
+
+
+async def _create(client: BatchingClient, name: str) -> object:
+    return await client.commit([create_operation(name, 256)])
