@@ -249,7 +249,11 @@ def _described(value: Any, text: str = "") -> str:
     if isinstance(value, bool):
         return f"the boolean {text or str(value).lower()}"
     if _is_number(value):
-        return f"the number {text or value}"
+        return f"the number {_shortened(text or str(value))}"
     if isinstance(value, str):
-        return f"the string {value if len(value) <= 60 else value[:57] + '...'!r}"
+        return f"the string {_shortened(value)!r}"
     return "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -20,18 +20,24 @@ from h9s.errors import InvalidError
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-_MERGE_TAG = "tag:yaml.org,2002:merge"
+_TAG = "tag:yaml.org,2002:"
+#: What unquoted scalars are taken for, as in the tools of Kubernetes: (type, pattern, first characters).
 _SCALARS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE|yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF", "tTfFyYnNoO"),
-    ("int", r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)", "-+0123456789"),
+    ("int", r"[-+]?(?:0|0b[01]+|0o?[0-7]+|[1-9][0-9_]*|0x[0-9a-fA-F]+)", "-+0123456789"),
     (
         "float",
-        r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
         "-+0123456789.",
     ),
     ("merge", r"<<", "<"),
 )
+_PATTERNS = {_TAG + tag: re.compile(rf"(?:{pattern})\Z") for tag, pattern, _ in _SCALARS}
+
+
+_UNFINISHED = object()
 
 
 class Mark(NamedTuple):
@@ -55,20 +61,20 @@ def documents(text: str, *, source: str = "") -> Iterator[Any]:
 
     `source` names the text in errors. Raises InvalidError with the line where it is malformed.
     """
+    # Where YAML reads JSON at all it loses half of it: surrogate pairs, tabs, some white space.
+    if text.lstrip()[:1] in ("{", "[") and (value := _json(text)) is not None:
+        yield value
+        return
     loader = _Loader(text)
     try:
         while loader.check_node():
             node = loader.get_node()
             _refuse_duplicate_keys(node, set())
-            yield _value(loader, node)
+            yield _value(loader, node, {})
     except yaml.YAMLError as error:
-        # Strict JSON that YAML does not cover: surrogate pairs in \u escapes, tabs.
-        if text.lstrip()[:1] in ("{", "[") and (value := _json(text)) is not None:
-            yield value
-            return
         raise InvalidError(_explained(error, text, source)) from error
     except RecursionError:
-        raise InvalidError(location(source, 0) + "nested too deeply, or an alias of itself") from None
+        raise InvalidError(location(source, 0) + "nested too deeply") from None
     finally:
         loader.dispose()
 
@@ -97,60 +103,73 @@ class _Dumper(_SafeDumper):  # type: ignore[misc]
         return True
 
 
-for _tag, _pattern, _first in _SCALARS:
-    _compiled = re.compile(rf"(?:{_pattern})\Z")
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _compiled, list(_first))
+for _tag, _, _first in _SCALARS:
+    _Loader.add_implicit_resolver(_TAG + _tag, _PATTERNS[_TAG + _tag], list(_first))
     # Strings that any YAML reader could take for something else are quoted: PyYAML's rules and ours.
-    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _compiled, list(_first))
-
-
-def _construct_int(loader: Any, node: yaml.ScalarNode) -> int:
-    text = loader.construct_scalar(node).replace("_", "")
-    sign, digits = ("-", text[1:]) if text[:1] == "-" else ("", text.lstrip("+"))
-    if re.fullmatch(r"0[0-7]+", digits):
-        digits = "0o" + digits
-    return int(sign + digits, 0)
-
-
-def _construct_float(loader: Any, node: yaml.ScalarNode) -> float:
-    text = loader.construct_scalar(node).replace("_", "").lower()
-    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+    _Dumper.add_implicit_resolver(_TAG + _tag, _PATTERNS[_TAG + _tag], list(_first))
 
 
 def _represent_str(dumper: Any, text: str) -> Any:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    return dumper.represent_scalar(_TAG + "str", text, style="|" if "\n" in text else None)
 
 
 _Dumper.add_representer(str, _represent_str)
 
 
-def _value(loader: Any, node: yaml.Node) -> Any:
+def _value(loader: Any, node: yaml.Node, built: dict[yaml.Node, Any]) -> Any:
+    """The value of a node. What aliases repeat is built once: nested ones cannot blow up."""
     if isinstance(node, yaml.ScalarNode):
-        return loader.construct_object(node)
-    if node not in loader.constructed_objects:
-        # What an alias repeats is built once: nested aliases cannot blow up.
-        build = _sequence if isinstance(node, yaml.SequenceNode) else _mapping
-        loader.constructed_objects[node] = build(loader, node)
-    return loader.constructed_objects[node]
+        return _scalar(node)
+    if node not in built:
+        built[node] = _UNFINISHED
+        if isinstance(node, yaml.SequenceNode):
+            built[node] = [_value(loader, item, built) for item in node.value]
+        else:
+            built[node] = _mapping(loader, node, built)
+    if built[node] is _UNFINISHED:
+        raise _error("an alias of what it stands in", node)
+    return built[node]
 
 
-def _sequence(loader: Any, node: yaml.Node) -> list[Any]:
-    return [_value(loader, item) for item in node.value]
-
-
-def _mapping(loader: Any, node: yaml.Node) -> MarkedDict:
+def _mapping(loader: Any, node: yaml.Node, built: dict[yaml.Node, Any]) -> MarkedDict:
     loader.flatten_mapping(node)
     mapping = MarkedDict(node.start_mark.line + 1)
     for key, value in node.value:
         # The key as it is written: `on:` and `80:` name what they show.
-        mapping[key.value] = _value(loader, value)
+        mapping[key.value] = _value(loader, value, built)
         text = value.value if isinstance(value, yaml.ScalarNode) else ""
         mapping.marks[key.value] = Mark(key.start_mark.line + 1, text)
     return mapping
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    text: str = node.value
+    if node.tag == _TAG + "str":
+        return text
+    pattern = _PATTERNS.get(node.tag)
+    if pattern is None or not pattern.match(text):
+        raise _error(f"{text!r} cannot be read as {node.tag}", node)
+    match node.tag.removeprefix(_TAG):
+        case "null":
+            return None
+        case "bool":
+            return text.lower() in ("true", "yes", "on")
+        case "int":
+            return _integer(text.replace("_", ""))
+        case "float":
+            return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text
+
+
+def _integer(text: str) -> float:
+    if len(text) > 80:
+        return float("inf")
+    sign, digits = (-1, text[1:]) if text[0] == "-" else (1, text.lstrip("+"))
+    return sign * int("0o" + digits if re.fullmatch(r"0[0-7]+", digits) else digits, 0)
+
+
+def _error(problem: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 def _refuse_duplicate_keys(node: yaml.Node, visited: set[int]) -> None:
@@ -164,10 +183,9 @@ def _refuse_duplicate_keys(node: yaml.Node, visited: set[int]) -> None:
     keys: set[str] = set()
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be a string", key.start_mark)
-        if key.value in keys and key.tag != _MERGE_TAG:
-            problem = f"duplicate key {key.value!r}"
-            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            raise _error("a key must be a string", key)
+        if key.value in keys and key.tag != _TAG + "merge":
+            raise _error(f"duplicate key {key.value!r}", key)
         keys.add(key.value)
         _refuse_duplicate_keys(value, visited)
 
@@ -175,7 +193,7 @@ def _refuse_duplicate_keys(node: yaml.Node, visited: set[int]) -> None:
 def _json(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unique)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
