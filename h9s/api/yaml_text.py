@@ -37,6 +37,7 @@ _SCALARS = (
 _PATTERNS = {_TAG + tag: re.compile(rf"(?:{pattern})\Z") for tag, pattern, _ in _SCALARS}
 
 
+_MAX_DEPTH = 100
 _UNFINISHED = object()
 
 
@@ -67,6 +68,7 @@ def documents(text: str, *, source: str = "") -> Iterator[Any]:
         return
     loader = _Loader(text)
     try:
+        _refuse_depth(text)
         while loader.check_node():
             node = loader.get_node()
             _refuse_duplicate_keys(node, set())
@@ -74,7 +76,7 @@ def documents(text: str, *, source: str = "") -> Iterator[Any]:
     except yaml.YAMLError as error:
         raise InvalidError(_explained(error, text, source)) from error
     except RecursionError:
-        raise InvalidError(location(source, 0) + "nested too deeply") from None
+        raise InvalidError(location(source, 0) + "merges itself, or too many levels of others") from None
     finally:
         loader.dispose()
 
@@ -168,8 +170,20 @@ def _integer(text: str) -> float:
     return sign * int("0o" + digits if re.fullmatch(r"0[0-7]+", digits) else digits, 0)
 
 
-def _error(problem: str, node: yaml.Node) -> yaml.YAMLError:
-    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+def _error(problem: str, place: Any) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, place.start_mark)
+
+
+def _refuse_depth(text: str) -> None:
+    """PyYAML builds nodes recursively, in C without a limit: deep nesting would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise _error("nested too deeply", event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _refuse_duplicate_keys(node: yaml.Node, visited: set[int]) -> None:

@@ -58,8 +58,11 @@ def faults_of(text: str) -> tuple[FieldFault, ...]:
             "kind: !!binary UG9k\n",
             "web.yaml:1: malformed YAML: 'UG9k' cannot be read as tag:yaml.org,2002:binary",
         ),
-        ("[" * 900, "web.yaml"),
-        ("[" * 100_000, "web.yaml"),
+        ("[" * 100_000, "web.yaml:1: malformed YAML: nested too deeply"),
+        (
+            "a:\n" + "".join(" " * n + "-\n" for n in range(1, 200)),
+            "web.yaml:101: malformed YAML: nested too deeply",
+        ),
         (
             "kind: Pod\nspec: &a\n  containers: [*a]\n",
             "web.yaml:2: malformed YAML: an alias of what it stands in",
