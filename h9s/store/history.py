@@ -21,13 +21,10 @@ class History:
     def __init__(self) -> None:
         self._records: list[RevisionRecord] = []
         self.compact_revision = 0
+        #: The latest revision.
+        self.revision = 0
         #: Approximate memory held, bytes.
         self.size_bytes = 0
-
-    @property
-    def revision(self) -> int:
-        """The latest revision."""
-        return self.compact_revision + len(self._records)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -35,6 +32,7 @@ class History:
     def append(self, record: RevisionRecord) -> None:
         """Add the next revision."""
         self._records.append(record)
+        self.revision = record.revision
         self.size_bytes += _size(record)
 
     def after(self, revision: int, *, limit: int = 0) -> list[RevisionRecord]:

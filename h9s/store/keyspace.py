@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
-from immutables import Map
+from immutables import Map, MapMutation
 
 from h9s.store.model import Change, KeyValue
 
@@ -47,17 +47,60 @@ def group_of(key: str) -> str:
     return key[: key.rfind("/") + 1]
 
 
+class KeyspaceEditor:
+    """Many changes to one version, for the price of copying each touched group once."""
+
+    __slots__ = ("_groups", "_touched")
+
+    def __init__(self, groups: Groups) -> None:
+        self._groups = groups
+        self._touched: dict[str, MapMutation[str, KeyValue]] = {}
+
+    def get(self, key: str) -> KeyValue | None:
+        """The key's value, changes so far included."""
+        name = key[: key.rfind("/") + 1]
+        touched = self._touched.get(name)
+        if touched is not None:
+            return touched.get(key)
+        group = self._groups.get(name)
+        return None if group is None else group.get(key)
+
+    def set(self, key: str, value: KeyValue) -> None:
+        """Create or replace."""
+        self._touch(key)[key] = value
+
+    def delete(self, key: str) -> None:
+        """Remove a key that exists."""
+        del self._touch(key)[key]
+
+    def finish(self) -> Groups:
+        """The new version. The editor must not be used afterwards."""
+        groups = self._groups
+        for name, mutation in self._touched.items():
+            group: Group = mutation.finish()
+            groups = groups.set(name, group) if group else groups.delete(name)
+        return groups
+
+    def _touch(self, key: str) -> MapMutation[str, KeyValue]:
+        name = key[: key.rfind("/") + 1]
+        touched = self._touched.get(name)
+        if touched is None:
+            group: Group = self._groups.get(name) or Map()
+            touched = self._touched[name] = group.mutate()
+            if name not in self._groups:
+                self._groups = self._groups.set(name, group)
+        return touched
+
+
 def undo(groups: Groups, changes: Iterable[Change]) -> Groups:
     """The keys as they were before `changes`, given newest first."""
+    editor = KeyspaceEditor(groups)
     for change in changes:
-        name = group_of(change.key)
-        group: Group = groups.get(name, Map())
         if change.previous is None:
-            group = group.delete(change.key)
+            editor.delete(change.key)
         else:
-            group = group.set(change.key, change.previous)
-        groups = groups.set(name, group) if group else groups.delete(name)
-    return groups
+            editor.set(change.key, change.previous)
+    return editor.finish()
 
 
 class KeyspaceView:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
-
-from immutables import Map
+from collections.abc import Iterable, Sequence
 
 from h9s._pb import log_pb2
 from h9s.errors import CompactedError
 from h9s.store.history import History
-from h9s.store.keyspace import EMPTY, Group, Groups, KeyspaceView, SortedKeys, group_of, undo
+from h9s.store.keyspace import EMPTY, Groups, KeyspaceEditor, KeyspaceView, SortedKeys, undo
 from h9s.store.model import Change, Failure, FailureKind, KeyValue, Outcome, RevisionRecord
 from h9s.store.requests import RequestTable
 
@@ -23,6 +22,8 @@ from h9s.store.requests import RequestTable
 FORMAT_VERSION = 1
 
 _HEADER = struct.Struct("<QQ")
+#: revision, length of the key, length of the value, whether it is a deletion
+_CHANGE = struct.Struct("<QII?")
 
 
 class StateMachine:
@@ -63,7 +64,12 @@ class StateMachine:
         """Apply an entry; one outcome per transaction, in order."""
         self.now_ms = max(self.now_ms, entry.time_ms)
         self.requests.forget_old(now_ms=self.now_ms)
-        outcomes = [self._apply_once(transaction) for transaction in entry.transactions]
+        first_new = self.revision + 1
+        editor = KeyspaceEditor(self._groups)
+        outcomes = [self._apply_once(transaction, editor) for transaction in entry.transactions]
+        if self.revision >= first_new:
+            self._groups = editor.finish()
+            self.history_hash = _chain(self.history_hash, self.history.after(first_new - 1))
         if entry.compact_revision:
             self.history.compact(entry.compact_revision)
         return outcomes
@@ -84,82 +90,79 @@ class StateMachine:
         digest.update(self.history_hash)
         return digest.digest()
 
-    def _apply_once(self, transaction: log_pb2.Transaction) -> Outcome:
+    def _apply_once(self, transaction: log_pb2.Transaction, editor: KeyspaceEditor) -> Outcome:
         """Apply unless this request was applied before, or is too old to tell."""
         if not transaction.HasField("request_id"):
-            return self._execute(transaction)
-        nonce, issued_at_ms = transaction.request_id.nonce, transaction.request_id.issued_at_ms
+            return self._execute(transaction, editor)
+        request_id = transaction.request_id
+        nonce, issued_at_ms = request_id.nonce, request_id.issued_at_ms
         earlier = self.requests.recall(nonce, issued_at_ms)
         if earlier is not None:
             return earlier._replace(replayed=True)
         refusal = self.requests.refusal(issued_at_ms, now_ms=self.now_ms)
         if refusal:
             return Outcome(self.revision, Failure(FailureKind.EXPIRED, message=refusal))
-        outcome = self._execute(transaction)
+        outcome = self._execute(transaction, editor)
         # A guard of the proposer's own failed: it decides again, under the same id.
         if outcome.failure is None or outcome.failure.client:
             self.requests.remember(nonce, issued_at_ms, outcome)
         return outcome
 
-    def _execute(self, transaction: log_pb2.Transaction) -> Outcome:
-        failure = self._failed_guard(transaction) or _malformed(transaction)
-        if failure is not None:
-            return Outcome(self.revision, failure)
-        revision = self.revision + 1
-        changes = []
-        for mutation in transaction.mutations:
-            change = self._mutate(mutation, revision)
-            if change is not None:
-                changes.append(change)
-        if changes:
-            record = RevisionRecord(revision, self.now_ms, tuple(changes))
-            self.history.append(record)
-            self.history_hash = _chain(self.history_hash, record)
-        return Outcome(self.revision)
-
-    def _failed_guard(self, transaction: log_pb2.Transaction) -> Failure | None:
+    def _execute(self, transaction: log_pb2.Transaction, editor: KeyspaceEditor) -> Outcome:
         for guard in transaction.guards:
-            group = self._groups.get(group_of(guard.key))
-            found = None if group is None else group.get(guard.key)
+            found = editor.get(guard.key)
             actual = 0 if found is None else found.mod_revision
             if actual != guard.mod_revision:
-                return Failure(FailureKind.GUARD, guard.operation, guard.key, guard.client, actual)
-        return None
+                failure = Failure(FailureKind.GUARD, guard.operation, guard.key, guard.client, actual)
+                return Outcome(self.revision, failure)
+        mutations = transaction.mutations
+        malformed = _malformed(mutations)
+        if malformed is not None:
+            return Outcome(self.revision, malformed)
+        revision = self.revision + 1
+        changes = []
+        for mutation in mutations:
+            change = self._mutate(mutation, revision, editor)
+            if change is not None:
+                changes.append(change)
+        if not changes:
+            return Outcome(self.revision)
+        self.history.append(RevisionRecord(revision, self.now_ms, tuple(changes)))
+        return Outcome(revision)
 
-    def _mutate(self, mutation: log_pb2.Mutation, revision: int) -> Change | None:
+    def _mutate(self, mutation: log_pb2.Mutation, revision: int, editor: KeyspaceEditor) -> Change | None:
         key = mutation.key
-        name = group_of(key)
-        group: Group = self._groups.get(name, Map())
-        previous = group.get(key)
+        previous = editor.get(key)
         if mutation.HasField("value"):
             created = revision if previous is None else previous.create_revision
             current = KeyValue(key, mutation.value, created, revision)
-            self._groups = self._groups.set(name, group.set(key, current))
+            editor.set(key, current)
             self._objects += previous is None
             return Change(key, revision, current, previous)
         if previous is None:
             return None
-        group = group.delete(key)
-        self._groups = self._groups.set(name, group) if group else self._groups.delete(name)
+        editor.delete(key)
         self._objects -= 1
         return Change(key, revision, None, previous)
 
 
-def _malformed(transaction: log_pb2.Transaction) -> Failure | None:
-    keys = [mutation.key for mutation in transaction.mutations]
-    if len(keys) > 1 and len(set(keys)) != len(keys):
-        return Failure(FailureKind.INVALID, message="one transaction changes the same key twice")
-    for key in keys:
-        if not key.startswith("/") or key.endswith("/"):
+def _malformed(mutations: Sequence[log_pb2.Mutation]) -> Failure | None:
+    for mutation in mutations:
+        key = mutation.key
+        if key[:1] != "/" or key[-1:] == "/":
             return Failure(FailureKind.INVALID, key=key, message=f"{key!r} is not a key")
+    if len(mutations) > 1 and len({mutation.key for mutation in mutations}) != len(mutations):
+        return Failure(FailureKind.INVALID, message="one transaction changes the same key twice")
     return None
 
 
-def _chain(previous: bytes, record: RevisionRecord) -> bytes:
-    digest = hashlib.blake2b(previous, digest_size=16)
-    for change in record.changes:
-        value = b"" if change.current is None else change.current.value
-        digest.update(_HEADER.pack(change.revision, len(value) << 1 | (change.current is None)))
-        digest.update(change.key.encode())
-        digest.update(value)
-    return digest.digest()
+def _chain(previous: bytes, records: Iterable[RevisionRecord]) -> bytes:
+    """The hash of all changes up to `records`, given that of all before them."""
+    pieces = [previous]
+    for record in records:
+        for change in record.changes:
+            key = change.key.encode()
+            value = b"" if change.current is None else change.current.value
+            is_deletion = change.current is None
+            pieces += (_CHANGE.pack(change.revision, len(key), len(value), is_deletion), key, value)
+    return hashlib.blake2b(b"".join(pieces), digest_size=16).digest()
