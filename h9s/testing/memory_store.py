@@ -7,18 +7,24 @@ from collections.abc import Callable
 
 from h9s._pb import cluster_pb2, log_pb2
 from h9s.clock import Clock, wall_ms
+from h9s.errors import NotLeaderError
 from h9s.store.model import Change, Outcome
 from h9s.store.protocol import Leadership, View
 from h9s.store.state_machine import FORMAT_VERSION, StateMachine
 
 
 class MemoryStore:
-    """Applies every proposal at once. `set_leadership` lets a test take it away."""
+    """Applies what was proposed in one turn of the event loop at the end of it, as one entry.
+
+    `set_leadership` lets a test take the leadership away, `hold` keep proposals under way.
+    """
 
     def __init__(self, *, clock: Clock, replica_id: str = "r1", api_address: str = "") -> None:
         self._clock = clock
         self._machine = StateMachine()
-        self._changed = asyncio.Condition()
+        self._change_waiters: list[asyncio.Future[None]] = []
+        self._pending: list[tuple[log_pb2.Transaction, asyncio.Future[Outcome]]] = []
+        self._held = False
         self._callbacks: list[Callable[[Leadership], None]] = []
         self._leadership = Leadership(replica_id, "leader", replica_id, api_address, 1, ready=True)
 
@@ -43,28 +49,67 @@ class MemoryStore:
 
     async def wait_for_change(self, after_revision: int) -> None:
         """See `protocol.Store`."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.revision > after_revision)
+        while self.revision <= after_revision:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._change_waiters.append(waiter)
+            await waiter
 
     async def read_barrier(self, *, timeout: float) -> None:
         """See `protocol.Store`."""
 
     async def propose(self, transaction: log_pb2.Transaction, *, timeout: float) -> Outcome:  # noqa: ARG002
         """See `protocol.Store`."""
-        return await self.apply(transaction)
+        return await self.submit(transaction)
+
+    def submit(self, transaction: log_pb2.Transaction) -> asyncio.Future[Outcome]:
+        """See `ReplicatedStore.submit`."""
+        if self._leadership.role != "leader":
+            raise NotLeaderError(
+                "this replica does not lead", leader_address=self._leadership.leader_api_address
+            )
+        loop = asyncio.get_running_loop()
+        if not self._pending:
+            loop.call_soon(self._flush)
+        future: asyncio.Future[Outcome] = loop.create_future()
+        self._pending.append((transaction, future))
+        return future
+
+    def hold(self) -> None:
+        """Leave what is proposed from now on under way until `release`."""
+        self._held = True
+
+    def release(self) -> None:
+        """Apply what was held."""
+        self._held = False
+        self._flush()
 
     async def apply(self, transaction: log_pb2.Transaction, *, compact_revision: int = 0) -> Outcome:
         """Apply at once; `compact_revision` also drops history up to it."""
+        (outcome,) = self._apply([transaction], compact_revision=compact_revision)
+        return outcome
+
+    def _flush(self) -> None:
+        if self._held or not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        outcomes = self._apply([transaction for transaction, _ in pending])
+        for (_, future), outcome in zip(pending, outcomes, strict=True):
+            if not future.done():
+                future.set_result(outcome)
+
+    def _apply(self, transactions: list[log_pb2.Transaction], *, compact_revision: int = 0) -> list[Outcome]:
         entry = log_pb2.LogEntry(
             format_version=FORMAT_VERSION,
             time_ms=wall_ms(self._clock),
-            transactions=[transaction],
+            transactions=transactions,
             compact_revision=compact_revision,
         )
-        (outcome,) = self._machine.apply(entry)
-        async with self._changed:
-            self._changed.notify_all()
-        return outcome
+        outcomes = self._machine.apply(entry)
+        waiters, self._change_waiters = self._change_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        return outcomes
 
     def leadership(self) -> Leadership:
         """See `protocol.Store`."""

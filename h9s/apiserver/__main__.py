@@ -1,0 +1,140 @@
+"""`howbe-apiserver`: prepares a replica's data folder, and serves."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from h9s import __version__
+from h9s.apiserver import data_dir
+from h9s.apiserver.server import ApiServer, Pki
+from h9s.apiserver.settings import Settings
+from h9s.clock import SystemClock, system_random
+from h9s.daemon import run_daemon
+from h9s.errors import H9sError
+from h9s.metrics import serve_metrics
+from h9s.raft.journal import Journal
+from h9s.raft.links import PeerLinks, TlsFiles
+from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore
+from h9s.raft.settings import RaftSettings
+from h9s.raft.storage import FileStorage
+
+_CONFIG = click.option(
+    "--config",
+    "config_path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The replica's configuration, YAML.",
+)
+
+
+@click.group()
+@click.version_option(__version__)
+def main() -> None:
+    """One replica of the control plane: the API over a replicated store."""
+
+
+@main.command()
+@_CONFIG
+def init(config_path: Path) -> None:
+    """Prepare an empty data folder, once in a replica's life."""
+    try:
+        settings = Settings.load(config_path)
+        data_dir.initialize(settings.data_dir, cluster_id=settings.cluster_id, replica_id=settings.replica_id)
+    except H9sError as error:
+        _fail(error)
+    click.echo(f"initialized {settings.data_dir} for replica {settings.replica_id}")
+
+
+@main.command()
+@_CONFIG
+def serve(config_path: Path) -> None:
+    """Serve until SIGTERM."""
+    try:
+        settings = Settings.load(config_path)
+        data_dir.require(settings.data_dir, cluster_id=settings.cluster_id, replica_id=settings.replica_id)
+        pki = Pki.load(settings.pki)
+    except H9sError as error:
+        _fail(error)
+    run_daemon(partial(_serve, settings, pki), name=f"apiserver {settings.replica_id}")
+
+
+async def _serve(settings: Settings, pki: Pki) -> None:
+    """Store and server together; whichever fails ends both."""
+    loop = asyncio.get_running_loop()
+    failed: asyncio.Future[None] = loop.create_future()
+
+    def on_fatal(error: BaseException) -> None:
+        if not failed.done():
+            failed.set_exception(error)
+
+    if settings.metrics_address:
+        serve_metrics(settings.metrics_address)
+    clock, rng = SystemClock(), system_random()
+    links = _links(settings, loop)
+    await links.open()
+    store = ReplicatedStore(
+        cluster_id=settings.cluster_id,
+        replica_id=settings.replica_id,
+        addresses={r.id: ReplicaAddress(r.api_address, r.peer_address) for r in settings.replicas},
+        journal=Journal(
+            FileStorage(settings.data_dir / "journal"),
+            identity=f"{settings.cluster_id}/{settings.replica_id}",
+        ),
+        links=links,
+        clock=clock,
+        rng=rng,
+        loop=loop,
+        on_fatal=on_fatal,
+        raft=_raft_settings(settings),
+        version=__version__,
+    )
+    server = ApiServer(store, settings=settings, pki=pki, clock=clock, rng=rng)
+    try:
+        await store.start()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.run(), name="server")
+            tasks.create_task(_until_failed(failed), name="store")
+    finally:
+        await store.stop()
+        await links.close()
+
+
+async def _until_failed(failed: asyncio.Future[None]) -> None:
+    await failed
+
+
+def _links(settings: Settings, loop: asyncio.AbstractEventLoop) -> PeerLinks:
+    pki = settings.pki
+    return PeerLinks(
+        cluster_id=settings.cluster_id,
+        replica_id=settings.replica_id,
+        listen=settings.peer_address,
+        peers={replica.id: replica.peer_address for replica in settings.replicas},
+        tls=TlsFiles(ca=pki.ca, certificate=pki.certificate, key=pki.key),
+        loop=loop,
+        rng=system_random(),
+    )
+
+
+def _raft_settings(settings: Settings) -> RaftSettings:
+    shortest, longest = settings.timings.election_timeout_ms
+    return RaftSettings(
+        election_timeout_min=shortest / 1000,
+        election_timeout_max=longest / 1000,
+        heartbeat_interval=settings.timings.heartbeat_ms / 1000,
+        leader_fallback=longest / 1000,
+    )
+
+
+def _fail(error: H9sError) -> NoReturn:
+    click.echo(f"error: {error.message}", err=True)
+    raise SystemExit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Answers to List: pages of one revision, built in slices so that other calls get their turn.
+
+A page ends at the caller's limit, or earlier at a size that every client can receive; the continue
+token then holds the revision and the last key, so that the next page is of the same picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from typing import NamedTuple
+
+from h9s._pb import api_pb2
+from h9s.apiserver.selection import Selection, type_url_of_key
+from h9s.errors import InvalidError
+from h9s.store.model import KeyValue
+from h9s.store.protocol import View
+
+#: How many objects are handled before the event loop gets its turn: well under a millisecond.
+_SLICE = 200
+#: Clients receive up to 64 MiB.
+MAX_PAGE_BYTES = 24 * 1024 * 1024
+
+
+class ContinueToken(NamedTuple):
+    """Where the next page starts: after `last_key`, at `revision`."""
+
+    revision: int
+    last_key: str
+
+    def encode(self) -> str:
+        """The text for the client, which is to make nothing of it."""
+        return base64.urlsafe_b64encode(f"{self.revision} {self.last_key}".encode()).decode()
+
+    @classmethod
+    def decode(cls, text: str, *, selection: Selection) -> ContinueToken:
+        """Raises InvalidError unless it is one of ours, for such a list."""
+        try:
+            plain = base64.b64decode(text, altchars=b"-_", validate=True).decode()
+            revision, _, last_key = plain.partition(" ")
+            token = cls(int(revision), last_key)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidError("the continue token is damaged: start the list again") from error
+        if token.revision <= 0 or not selection.covers(token.last_key):
+            raise InvalidError("the continue token belongs to another list: start the list again")
+        return token
+
+
+async def fill_page(
+    response: api_pb2.ListResponse, view: View, selection: Selection, *, after: str, limit: int
+) -> None:
+    """Put the selected objects after the key `after` into `response`; at most `limit` (0: all).
+
+    Sets the continue token where there is more.
+    """
+    response.revision = view.revision
+    room, size = limit or -1, 0
+    while True:
+        found = view.scan(selection.prefix, after=after, limit=_SLICE)
+        for item in found:
+            if selection.selects is not None and not selection.selects(item):
+                continue
+            if not room or size > MAX_PAGE_BYTES:
+                response.continue_token = ContinueToken(view.revision, after).encode()
+                return
+            write_object(response.objects.add(), item)
+            after = item.key
+            room -= 1
+            size += len(item.value)
+        if len(found) < _SLICE:
+            return
+        after = found[-1].key
+        await asyncio.sleep(0)
+
+
+def write_object(target: api_pb2.Object, found: KeyValue) -> None:
+    """The stored bytes as they are, and their revisions."""
+    value = target.value
+    value.type_url = type_url_of_key(found.key)
+    value.value = found.value
+    target.create_revision = found.create_revision
+    target.mod_revision = found.mod_revision

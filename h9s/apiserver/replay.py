@@ -1,0 +1,67 @@
+"""The answer to a retried Commit: what its first attempt did, told from the history.
+
+The state machine remembers an outcome, not the objects; they are what the store held at the
+outcome's revision. Pure but for reading the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from h9s._pb import api_pb2
+from h9s.api.keys import object_key
+from h9s.api.kinds import Kind, kind_by, kind_of
+from h9s.api.objects import from_any, type_url
+from h9s.apiserver.transactions import Result, generated_names
+from h9s.errors import CompactedError
+from h9s.store.model import Change
+from h9s.store.protocol import Store
+
+_NOTHING = Result("", b"", 0, 0)
+
+
+def replayed_results(
+    store: Store, operations: Sequence[api_pb2.Operation], *, revision: int, seed: bytes
+) -> list[Result]:
+    """One result per operation of a Commit that succeeded at `revision`; all empty once that is compacted."""
+    try:
+        view = store.view(revision)
+        changes = _changes_at(store, revision)
+    except CompactedError:
+        return [_NOTHING] * len(operations)
+    results = []
+    for index, operation in enumerate(operations):
+        kind, key = _key_of(operation, index, seed, changes)
+        found = view.get(key)
+        change = changes.get(key)
+        if found is not None:
+            results.append(Result(type_url(kind), found.value, found.create_revision, found.mod_revision))
+        elif change is not None and change.previous is not None and operation.verb != api_pb2.Operation.CHECK:
+            last = change.previous
+            results.append(Result(type_url(kind), last.value, last.create_revision, revision))
+        else:
+            results.append(_NOTHING)
+    return results
+
+
+def _changes_at(store: Store, revision: int) -> dict[str, Change]:
+    """What the revision changed, by key; nothing where it is the floor of the history."""
+    if revision <= store.compact_revision:
+        return {}
+    ((_, changes),) = store.changes(revision - 1, limit=1)
+    return {change.key: change for change in changes}
+
+
+def _key_of(
+    operation: api_pb2.Operation, index: int, seed: bytes, changes: dict[str, Change]
+) -> tuple[Kind, str]:
+    if not operation.HasField("object"):
+        kind = kind_by(operation.key.group, operation.key.kind)
+        return kind, object_key(kind, operation.key.namespace, operation.key.name)
+    sent = from_any(operation.object)
+    kind, metadata = kind_of(sent), sent.metadata
+    if metadata.name:
+        return kind, object_key(kind, metadata.namespace, metadata.name)
+    names = generated_names(metadata.generate_name, seed=seed, operation=index)
+    keys = [object_key(kind, metadata.namespace, name) for name in names]
+    return kind, next((key for key in keys if key in changes), keys[0])

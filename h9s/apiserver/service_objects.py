@@ -1,0 +1,154 @@
+"""The Objects service: Get, List, Watch, Commit and CommitStream, over the rooms that do the work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from h9s._pb import api_pb2, api_pb2_grpc
+from h9s.api.keys import object_key
+from h9s.api.kinds import kind_by
+from h9s.apiserver import instruments
+from h9s.apiserver.authorization import authorize_read
+from h9s.apiserver.calls import Authenticates, Service, ServicerContext, served
+from h9s.apiserver.commit_stream import CommitStreamSession
+from h9s.apiserver.committer import Committer
+from h9s.apiserver.listing import ContinueToken, fill_page, write_object
+from h9s.apiserver.selection import Objects, Selection, select
+from h9s.apiserver.transactions import not_found, require_scope
+from h9s.apiserver.watch_hub import WatchHub
+from h9s.clock import Clock
+from h9s.errors import FutureRevisionError, InvalidError, TimeoutExpiredError, UnavailableError
+from h9s.pki import Identity
+from h9s.store.protocol import Store, View
+
+
+class ObjectsService(Service, api_pb2_grpc.ObjectsServicer):
+    """Reads from this replica's store; writes through the committer."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        committer: Committer,
+        hub: WatchHub,
+        authenticator: Authenticates,
+        clock: Clock,
+        request_timeout: float,
+    ) -> None:
+        super().__init__(authenticator=authenticator, clock=clock, request_timeout=request_timeout)
+        self._store = store
+        self._committer = committer
+        self._hub = hub
+        self._objects = Objects()
+
+    @served
+    async def Get(
+        self, request: api_pb2.GetRequest, caller: Identity, context: ServicerContext
+    ) -> api_pb2.GetResponse:
+        """One object. Raises NotFoundError."""
+        key = request.key
+        kind = kind_by(key.group, key.kind)
+        authorize_read(caller, kind)
+        require_scope(kind, key.namespace)
+        if not key.name:
+            raise InvalidError(f"the key of the {kind.kind} has no name")
+        view = await self._view(request.stale_ok, request.revision, context)
+        found = view.get(object_key(kind, key.namespace, key.name))
+        if found is None:
+            raise not_found(kind, key.namespace, key.name)
+        response = api_pb2.GetResponse(revision=view.revision)
+        write_object(response.object, found)
+        return response
+
+    @served
+    async def List(
+        self, request: api_pb2.ListRequest, caller: Identity, context: ServicerContext
+    ) -> api_pb2.ListResponse:
+        """A page of a collection."""
+        if request.key.name:
+            raise InvalidError("a list is of a collection: leave out the name, or select by metadata.name")
+        if request.limit < 0:
+            raise InvalidError(f"limit {request.limit} is negative")
+        selection = self._select(request, caller)
+        revision, after = request.revision, ""
+        if request.continue_token:
+            token = ContinueToken.decode(request.continue_token, selection=selection)
+            if revision not in (0, token.revision):
+                raise InvalidError("the continue token belongs to another revision: give only one of them")
+            revision, after = token
+        view = await self._view(request.stale_ok, revision, context)
+        response = api_pb2.ListResponse()
+        await fill_page(response, view, selection, after=after, limit=request.limit)
+        instruments.LISTED_OBJECTS.inc(len(response.objects))
+        return response
+
+    @served
+    async def Watch(  # type: ignore[override]  # grpc.aio also takes coroutines that write
+        self, request: api_pb2.WatchRequest, caller: Identity, context: ServicerContext
+    ) -> None:
+        """The changes of a collection, until the caller ends it. Raises CompactedError."""
+        selection = self._select(request, caller)
+        if request.HasField("after_revision"):
+            after = request.after_revision
+            await self._require_existing(after, context)
+        else:
+            after = self._store.revision
+        with self._hub.watch(selection, after_revision=after, previous=request.previous) as watcher:
+            while True:
+                await context.write(await watcher.next())
+
+    @served
+    async def Commit(
+        self, request: api_pb2.CommitRequest, caller: Identity, context: ServicerContext
+    ) -> api_pb2.CommitResponse:
+        """An atomic transaction. Leader only."""
+        committed = await self._committer.commit(request, caller, timeout=self.timeout(context))
+        response = api_pb2.CommitResponse()
+        committed.write_to(response)
+        return response
+
+    @served
+    async def CommitStream(  # type: ignore[override]  # grpc.aio also takes coroutines that write
+        self,
+        requests: AsyncIterator[api_pb2.CommitStreamRequest],
+        caller: Identity,
+        context: ServicerContext,
+    ) -> None:
+        """Many transactions, each for itself. Leader only."""
+        session = CommitStreamSession(self._committer, caller, timeout=self.request_timeout)
+        await session.run(requests, context.write)
+
+    async def _view(self, stale_ok: bool, revision: int, context: ServicerContext) -> View:
+        """The state to read from. Raises UnavailableError, CompactedError, FutureRevisionError."""
+        if revision < 0:
+            raise InvalidError(f"revision {revision} is negative")
+        store = self._store
+        if revision > store.revision or not (revision or stale_ok):
+            # A revision that this replica has not applied yet may well exist.
+            await store.read_barrier(timeout=self.timeout(context))
+        return store.view(revision)
+
+    async def _require_existing(self, revision: int, context: ServicerContext) -> None:
+        """Refuse a revision that nobody has given out, unless nobody can tell."""
+        if revision < 0:
+            raise InvalidError(f"revision {revision} is negative")
+        if revision <= self._store.revision:
+            return
+        try:
+            await self._store.read_barrier(timeout=self.timeout(context))
+        except (UnavailableError, TimeoutExpiredError):
+            # The watch will start when this replica gets there.
+            return
+        if revision > self._store.revision:
+            raise FutureRevisionError(
+                f"revision {revision} does not exist yet: the latest is {self._store.revision}"
+            )
+
+    def _select(self, request: api_pb2.ListRequest | api_pb2.WatchRequest, caller: Identity) -> Selection:
+        return select(
+            request.key,
+            labels=request.label_selector,
+            fields=request.field_selector,
+            caller=caller,
+            objects=self._objects,
+        )
