@@ -23,6 +23,8 @@ from h9s.errors import UnavailableError
 
 _WARM_UP_WRITES = 20
 _CLOCK = SystemClock()
+#: How long beyond its time a load process may take.
+_PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ async def _write_and_watch(plan: LoadPlan, config: ClientConfig, writer: Writer)
             seen[name] = asyncio.get_running_loop().create_future()
             started = _CLOCK.monotonic()
             await writer.write(name)
-            latencies.append((await seen.pop(name) - started) * 1000)
+            latencies.append((await seen[name] - started) * 1000)
+            del seen[name]
         watcher.cancel()
     return LoadOutcome(len(latencies), _CLOCK.monotonic() - begin, latencies)
 
@@ -153,7 +156,8 @@ async def measure(plans: Sequence[LoadPlan]) -> LoadOutcome:
             await _say(process, "go")
         outcomes = []
         for process in processes:
-            answer = await _hear(process)
+            async with asyncio.timeout(max(plan.seconds for plan in plans) + _PATIENCE_SECONDS):
+                answer = await _hear(process)
             if not answer:
                 raise await _failure(process)
             outcomes.append(LoadOutcome(**json.loads(answer)))
