@@ -1,8 +1,16 @@
 """h9s ("howbernetes"): a container orchestrator whose control plane does not go down."""
 
-from importlib.metadata import PackageNotFoundError, version
+__version__: str
 
-try:
-    __version__ = version("h9s")
-except PackageNotFoundError:  # run from a source tree that was not installed
-    __version__ = "0+unknown"
+
+def __getattr__(name: str) -> str:
+    # Looked up when asked for: reading package metadata takes longer than all else that
+    # `howbectl --help` does.
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("h9s")
+    except PackageNotFoundError:  # run from a source tree that was not installed
+        return "0+unknown"

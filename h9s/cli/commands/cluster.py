@@ -1,0 +1,65 @@
+"""`howbectl cluster status`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from h9s._pb import cluster_pb2
+from h9s.cli.options import group, pass_session
+from h9s.cli.replicas import ClusterView
+from h9s.cli.session import CommandError, Session
+from h9s.cli.tables import align
+from h9s.errors import H9sError
+
+if TYPE_CHECKING:
+    from h9s.client.client import Client
+
+#: How long one replica may take to answer, in seconds.
+_PATIENCE = 0.8
+
+
+@group("cluster")
+def COMMAND() -> None:
+    """Show the control plane's replicas."""
+
+
+@COMMAND.command("status")
+@pass_session
+def _status(session: Session) -> None:
+    """Ask every replica how it is; fails where no leader has a majority.
+
+    LAG: how many log entries a replica lacks.
+    """
+
+    async def work(client: Client) -> ClusterView:
+        return await look_at(client, session.config.servers)
+
+    view = session.run(work)
+    if not any(view.answers.values()):
+        raise CommandError(f"no replica answers (tried {', '.join(view.answers)}); is the cluster running?")
+    click.echo(align(view.rows()), nl=False)
+    if not view.is_healthy:
+        raise CommandError(view.summary())
+    click.echo(view.summary(), err=True)
+
+
+async def look_at(client: Client, servers: Sequence[str]) -> ClusterView:
+    """Ask all servers at once, then those that only the others knew of."""
+    answers = await _ask(client, servers)
+    view = ClusterView(answers)
+    unknown = [address for address in view.members if address not in answers]
+    return ClusterView({**answers, **await _ask(client, unknown)}) if unknown else view
+
+
+async def _ask(client: Client, servers: Sequence[str]) -> dict[str, cluster_pb2.ClusterStatusResponse | None]:
+    async def ask(server: str) -> cluster_pb2.ClusterStatusResponse | None:
+        try:
+            return await client.cluster_status(server, timeout=_PATIENCE)
+        except H9sError:
+            return None
+
+    return dict(zip(servers, await asyncio.gather(*map(ask, servers)), strict=True))
