@@ -110,7 +110,7 @@ def _node_status_faults(node: core_pb2.Node) -> Faults:
     status = node.status
     faults = condition_faults(status.conditions)
     faults += quantity_faults(status.capacity, "status.capacity")
-    return faults + quantity_faults(status.allocatable, "status.allocatable")
+    return faults + quantity_faults(status.allocatable, "status.allocatable", but=status.capacity)
 
 
 def _event_faults(event: core_pb2.Event) -> Faults:

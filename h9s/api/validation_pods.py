@@ -149,21 +149,30 @@ def _env_faults(variable: core_pb2.EnvVar, path: str) -> Faults:
 def _resource_faults(resources: core_pb2.ResourceRequirements, path: str) -> Faults:
     limits, requests = resources.limits, resources.requests
     faults = quantity_faults(limits, f"{path}.limits", CONTAINER_RESOURCES)
-    faults += quantity_faults(requests, f"{path}.requests", CONTAINER_RESOURCES)
+    faults += quantity_faults(requests, f"{path}.requests", CONTAINER_RESOURCES, but=limits)
     if faults:
         return faults
     for name, request in requests.items():
         limit = limits.get(name)
-        if limit is not None and quantity.parse(request) > quantity.parse(limit):
+        if limit is not None and limit != request and quantity.parse(request) > quantity.parse(limit):
             message = f"{request} is more than the limit, {limit}"
             faults.append(FieldFault(f"{path}.requests[{name}]", message))
     return faults
 
 
-def quantity_faults(amounts: Mapping[str, str], path: str, known: tuple[str, ...] = ()) -> Faults:
-    """Faults of quantities by resource name: all from 0 up, and of the known resources, if told them."""
+def quantity_faults(
+    amounts: Mapping[str, str],
+    path: str,
+    known: tuple[str, ...] = (),
+    *,
+    but: Mapping[str, str] | None = None,
+) -> Faults:
+    """Faults of quantities by resource name: all from 0 up, and of the known resources, if told them.
+    What is the same in `but`, where defaults are copied from, is judged there."""
     faults: Faults = []
     for name, amount in amounts.items():
+        if but is not None and but.get(name) == amount:
+            continue
         if known:
             message = enum_fault(name, known) and f"unknown resource: h9s knows {' and '.join(known)}"
         else:

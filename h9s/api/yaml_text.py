@@ -66,19 +66,19 @@ def documents(text: str, *, source: str = "") -> Iterator[Any]:
     if text.lstrip()[:1] in ("{", "[") and (value := _json(text)) is not None:
         yield value
         return
-    loader = _Loader(text)
     try:
         _refuse_depth(text)
+        loader = _Loader(text)
         while loader.check_node():
             node = loader.get_node()
             _refuse_duplicate_keys(node, set())
             yield _value(loader, node, {})
     except yaml.YAMLError as error:
         raise InvalidError(_explained(error, text, source)) from error
-    except RecursionError:
-        raise InvalidError(location(source, 0) + "merges itself, or too many levels of others") from None
-    finally:
-        loader.dispose()
+    except UnicodeEncodeError as error:
+        raise InvalidError(location(source, 0) + "not UTF-8 text") from error
+    except RecursionError as error:
+        raise InvalidError(location(source, 0) + "too many levels of merge keys") from error
 
 
 def dump(value: object) -> str:

@@ -69,6 +69,7 @@ def faults_of(text: str) -> tuple[FieldFault, ...]:
         ),
         ("kind: Pod\n---\nkind: Pod\nmetadata: }\n", "web.yaml:4: malformed YAML"),
         ("kind: a\x00b", "malformed YAML"),
+        ("kind: a\udcff", "web.yaml: not UTF-8 text"),
     ],
 )
 def test_malformed_yaml_is_named_with_its_line(text, message):
