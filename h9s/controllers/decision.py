@@ -11,9 +11,6 @@ from h9s.api.kinds import ApiObject
 #: How many objects one commit creates or deletes; a decision that wants more goes on in the next.
 BATCH_SIZE = 100
 
-#: When to look again, in seconds, if a cache has to catch up first: its own news come earlier.
-CATCH_UP_SECONDS = 1.0
-
 
 @dataclass(frozen=True)
 class Note:

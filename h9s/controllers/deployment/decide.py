@@ -16,8 +16,9 @@ from h9s.controllers.deployment.plan import Plan, unchanged
 
 @dataclass(frozen=True)
 class DeploymentSnapshot:
-    """A Deployment, all ReplicaSets of its namespace, and the pods that they control (needed only for
-    the strategy Recreate). `now`: seconds since 1970."""
+    """A Deployment; the ReplicaSets that it controls, that nobody controls, or whose name is the one
+    that it would give its next; the pods that they control (needed only for the strategy Recreate); all
+    at one revision of the store. `now`: seconds since 1970."""
 
     deployment: apps_pb2.Deployment
     replica_sets: tuple[apps_pb2.ReplicaSet, ...]

@@ -73,23 +73,16 @@ def target_of_new(limits: Limits, new: apps_pb2.ReplicaSet, old: Sequence[apps_p
 def targets_of_old(limits: Limits, new: apps_pb2.ReplicaSet, old: Sequence[apps_pb2.ReplicaSet]) -> list[int]:
     """How many replicas each old ReplicaSet (oldest first) should have now.
 
-    What is not available anyway goes first, then the oldest, as long as enough stay available. The
-    number of pods that may go is reckoned as if all the old ones that were asked for were available,
-    and again from those that are: so neither a lagging status nor broken pods lead below the limit.
+    What is not available anyway goes first, then the oldest, as long as enough stay available. How
+    many may go is reckoned as if all the old ones that were asked for were available: those that are
+    not use that up before any available one does.
     """
     targets = [rs.spec.replicas for rs in old]
-    unavailable_new = new.spec.replicas - available_of(new)
-    budget = sum(targets) + new.spec.replicas - limits.min_available - unavailable_new
-    for index, replica_set in enumerate(old):
-        surplus = min(budget, targets[index] - available_of(replica_set))
-        if surplus > 0:
-            targets[index] -= surplus
-            budget -= surplus
-    available = available_of(new) + sum(map(available_of, old))
-    budget = min(budget, available - limits.min_available)
-    for index in range(len(old)):
-        surplus = min(budget, targets[index])
-        if surplus > 0:
-            targets[index] -= surplus
-            budget -= surplus
+    budget = available_of(new) + sum(targets) - limits.min_available
+    for expendable in (lambda index: targets[index] - available_of(old[index]), targets.__getitem__):
+        for index in range(len(old)):
+            surplus = min(budget, expendable(index))
+            if surplus > 0:
+                targets[index] -= surplus
+                budget -= surplus
     return targets

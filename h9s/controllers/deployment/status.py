@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from h9s._pb import apps_pb2, meta_pb2
 from h9s.api import conditions
-from h9s.controllers.deployment.revisions import REVISION_HISTORY_ANNOTATION
+from h9s.controllers.deployment.revisions import revision_of
 from h9s.controllers.deployment.rollout import limits_of
 
 AVAILABLE, PROGRESSING = "Available", "Progressing"
@@ -46,7 +46,8 @@ def observed_status(
     if _deadline_seconds(deployment) is None:
         conditions.remove(status.conditions, PROGRESSING)
     else:
-        progressing = _progressing(deployment, status, new, now)
+        is_reused = new is not None and revision_of(new) < max(map(revision_of, old), default=0)
+        progressing = _progressing(deployment, status, new, now, is_reused=is_reused)
         if progressing is not None:
             _put(status, progressing, moment)
     return status
@@ -95,6 +96,8 @@ def _progressing(
     status: apps_pb2.DeploymentStatus,
     new: apps_pb2.ReplicaSet | None,
     now: float,
+    *,
+    is_reused: bool,
 ) -> meta_pb2.Condition | None:
     """The condition as it has to become; None: it stays as it is."""
     current = conditions.get(status.conditions, PROGRESSING)
@@ -113,7 +116,7 @@ def _progressing(
             "True", NEW_REPLICA_SET_AVAILABLE, f"ReplicaSet {name} has successfully progressed."
         )
     if current is None or (name not in current.message and reason != RESUMED):
-        if REVISION_HISTORY_ANNOTATION in new.metadata.annotations:
+        if is_reused:
             return _condition("True", "FoundNewReplicaSet", f"Found new replica set {name}")
         return _condition("True", "NewReplicaSetCreated", f"Created new replica set {name}")
     if reason == NEW_REPLICA_SET_AVAILABLE and status.replicas == status.updated_replicas:

@@ -2,10 +2,9 @@
 
 **Why nothing is created twice.** `status.replicas` is the ledger: whatever changes how many pods the
 ReplicaSet holds commits the new count with it, in one transaction that fails unless the ReplicaSet is
-the one that was read. Of several decisions on the same ReplicaSet, only one can go through. What is
-left is a cache of pods that is older than that of ReplicaSets: it disagrees with the ledger, and then
-counts only once it has caught up with the ReplicaSet's revision. Thus, at every commit, the pods held
-are at most those counted, however many copies of the controller run and however stale their caches.
+the one that was read. So of all decisions on one revision of a ReplicaSet only one can go through,
+and as the pods were read at that revision or later, it has seen all that earlier ones created. That
+holds however many copies of the controller run and however old the snapshots are that they act on.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from h9s.api.labels import Selector
 from h9s.api.owners import new_controller_ref
 from h9s.client import operations
 from h9s.controllers.claim import claim, operations_of
-from h9s.controllers.decision import BATCH_SIZE, CATCH_UP_SECONDS, NOTHING_TO_DO, Decision, Note
+from h9s.controllers.decision import BATCH_SIZE, NOTHING_TO_DO, Decision, Note
 from h9s.controllers.replica_set.scale_down import first_to_go
 from h9s.controllers.replica_set.status import observed_status, seconds_until_next_available
 
@@ -27,11 +26,10 @@ from h9s.controllers.replica_set.status import observed_status, seconds_until_ne
 @dataclass(frozen=True)
 class ReplicaSetSnapshot:
     """A ReplicaSet and the pods of its namespace that it controls or that nobody controls (others are
-    ignored), as known at `pods_revision`. `now`: seconds since 1970."""
+    ignored), all at one revision of the store. `now`: seconds since 1970."""
 
     replica_set: apps_pb2.ReplicaSet
     pods: tuple[core_pb2.Pod, ...]
-    pods_revision: int
     now: float
     #: Whether pods can be created: its namespace exists and is not being deleted.
     namespace_open: bool = True
@@ -46,8 +44,6 @@ def decide(snapshot: ReplicaSetSnapshot) -> Decision:
         (pod for pod in snapshot.pods if not pods.is_terminal(pod)),
     )
     held = [pod for pod in claimed.held if pods.is_active(pod)]
-    if replica_set.status.replicas != len(held) and snapshot.pods_revision < _revision(replica_set):
-        return Decision(again_after=CATCH_UP_SECONDS)
     if claimed.adopt or claimed.release:
         return _commit(snapshot, held, [*held, *claimed.adopt], operations_of(replica_set, claimed))
     missing = replica_set.spec.replicas - len(held)
