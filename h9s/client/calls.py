@@ -25,6 +25,7 @@ from h9s.errors import (
     H9sError,
     NotLeaderError,
     OverloadedError,
+    RequestExpiredError,
     TimeoutExpiredError,
 )
 
@@ -36,6 +37,8 @@ R = TypeVar("R", bound=Message)
 #: How long, in seconds, replicas may all say that a revision is still to come before that is the answer.
 _FUTURE_REVISION_PATIENCE = 1.0
 
+_NOTHING_WAS_DONE = (NotLeaderError, OverloadedError, RequestExpiredError, NotConnectedError)
+
 
 @dataclass
 class Fate:
@@ -46,7 +49,7 @@ class Fate:
 
     def note(self, error: H9sError) -> None:
         """An attempt ended with `error`."""
-        if not isinstance(error, NotLeaderError | OverloadedError | NotConnectedError):
+        if not isinstance(error, _NOTHING_WAS_DONE):
             self.open = True
 
 

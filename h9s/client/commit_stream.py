@@ -16,7 +16,7 @@ from typing import NoReturn, TypeAlias
 from h9s._pb import api_pb2
 from h9s.client import metrics
 from h9s.client.calls import Calls, Fate
-from h9s.client.cancellation import raise_if_cancelled
+from h9s.client.cancellation import run_group
 from h9s.client.error_detail import to_error
 from h9s.client.request_ids import RequestIds
 from h9s.client.retry import Backoff, is_retriable
@@ -133,7 +133,7 @@ class CommitStream:
                 metrics.RECONNECTS.labels(self._calls.name, COMMIT_STREAM.name).inc()
             started = self._last_heard = self._clock.monotonic()
             try:
-                await self._converse(server)
+                await run_group(self._converse(server))
             except H9sError as error:
                 if self._last_heard > started:
                     backoff.reset()
@@ -168,7 +168,6 @@ class CommitStream:
         finally:
             self._stream = None
             stream.cancel()
-        raise_if_cancelled()
         raise failure
 
     async def _send(self, stream: _Stream) -> NoReturn:
@@ -218,12 +217,9 @@ class CommitStream:
         pending = self._outstanding.get(tag)
         if pending is None:
             return
-        if isinstance(error, RequestExpiredError):
-            again = self._renew(pending, error)
-        else:
-            again = is_retriable(error)
-            pending.fate.note(error)
-        if again:
+        pending.fate.note(error)
+        renewed = isinstance(error, RequestExpiredError) and self._renew(pending, error)
+        if renewed or is_retriable(error):
             metrics.RETRIES.labels(self._calls.name, COMMIT_STREAM.name, error.reason).inc()
             pending.backoff = pending.backoff or self._calls.backoff()
             asyncio.get_running_loop().call_later(pending.backoff.next(), self._send_again, tag)

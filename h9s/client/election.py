@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from h9s._pb import coordination_pb2, meta_pb2
 from h9s.client import metrics
-from h9s.client.cancellation import raise_if_cancelled
+from h9s.client.cancellation import run_group
 from h9s.client.client import Client
 from h9s.client.results import EventType
 from h9s.client.retry import DEFAULT_POLICY, Backoff, RetryPolicy, is_retriable
@@ -91,9 +91,7 @@ class LeaderElection:
             self._set_leading(leading=True)
             lost = False
             try:
-                async with asyncio.TaskGroup() as group:
-                    renewal = group.create_task(self._keep_renewing())
-                    group.create_task(self._lead(lead, renewal))
+                await run_group(self._hold(lead))
             except* LeaseLostError as errors:
                 lost = True
                 logger.warning("%s: no longer leading: %s", self._name, errors.exceptions[0])
@@ -103,7 +101,11 @@ class LeaderElection:
                     await self._release()
             if not lost:
                 return
-            raise_if_cancelled()
+
+    async def _hold(self, lead: Callable[[], Awaitable[None]]) -> None:
+        async with asyncio.TaskGroup() as group:
+            renewal = group.create_task(self._keep_renewing())
+            group.create_task(self._lead(lead, renewal))
 
     async def _lead(self, lead: Callable[[], Awaitable[None]], renewal: asyncio.Task[NoReturn]) -> None:
         await lead()
