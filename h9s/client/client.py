@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
 from h9s._pb import api_pb2, cluster_pb2
-from h9s.api.kinds import M
+from h9s.api.kinds import ApiObject, M, kind_of
 from h9s.client import operations as ops
 from h9s.client import transport as methods
 from h9s.client.calls import Calls, Fate
 from h9s.client.grpc_transport import GrpcTransport
 from h9s.client.request_ids import RequestIds
-from h9s.client.results import Listing, WatchBatch, decode_batch, decode_object
+from h9s.client.results import Listing, WatchBatch, decode_batch, decode_mixed_batch, decode_object
 from h9s.client.retry import DEFAULT_POLICY, RetryPolicy
 from h9s.client.servers import Servers
 from h9s.client.transport import Duplex, Transport
@@ -155,6 +155,19 @@ class Client:
         try:
             async for response in responses:
                 yield decode_batch(cls, response)
+        finally:
+            await responses.aclose()
+
+    async def watch_kinds(
+        self, classes: Iterable[type[ApiObject]], *, after_revision: int
+    ) -> AsyncGenerator[WatchBatch[ApiObject], None]:
+        """Changes of several kinds, in all namespaces, as one sequence: what one transaction changed
+        comes together whatever its kinds. Everything else is as with `watch`."""
+        kinds = {kind_of(cls) for cls in classes}
+        responses = watch(self._calls, api_pb2.WatchRequest(after_revision=after_revision))
+        try:
+            async for response in responses:
+                yield decode_mixed_batch(kinds, response)
         finally:
             await responses.aclose()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic
 
 from h9s._pb import api_pb2
-from h9s.api.kinds import M
-from h9s.api.objects import from_object
+from h9s.api.kinds import ApiObject, Kind, M
+from h9s.api.objects import any_kind, from_object
 from h9s.errors import InternalError
 
 
@@ -52,6 +53,18 @@ def decode_object(cls: type[M], stored: api_pb2.Object) -> M:
     if not isinstance(message, cls):
         raise InternalError(f"the apiserver sent a {type(message).__name__} instead of a {cls.__name__}")
     return message
+
+
+def decode_mixed_batch(kinds: Collection[Kind], response: api_pb2.WatchResponse) -> WatchBatch[ApiObject]:
+    """The typed form of one message of a watch on every kind, without the events of other kinds."""
+    return WatchBatch(
+        revision=response.revision,
+        events=tuple(
+            WatchEvent(type=EventType(event.type), object=from_object(event.object))
+            for event in response.events
+            if any_kind(event.object.value) in kinds
+        ),
+    )
 
 
 def decode_batch(cls: type[M], response: api_pb2.WatchResponse) -> WatchBatch[M]:
