@@ -269,9 +269,11 @@ class PodWorker:
         return lambda memory: after_start(memory, step.name, self._settings.restart, started_at)
 
     async def _ensure_image(self, pod: core_pb2.Pod, container: core_pb2.Container) -> Image:
-        image = await self._runtime.ensure_image(container.image, container.image_pull_policy)
+        image = await self._runtime.ensure_image(
+            container.image, container.image_pull_policy, has_command=bool(container.command)
+        )
         if image.warning:
-            self._recorder.record(pod, "Warning", "UsingLocalImage", image.warning)
+            self._recorder.record(pod, "Warning", "ImageNotPulled", image.warning)
         how = "was pulled" if image.pulled else "is on this machine already"
         self._recorder.record(pod, "Normal", "Pulled", f"Image {container.image} {how}")
         return image
@@ -288,6 +290,8 @@ class PodWorker:
             pod_ip=step.sandbox.address,
             host_ip=self._settings.host_ip,
         )
+        for caveat in self._runtime.caveats(sandbox_config(pod, attempt=step.sandbox.attempt), config):
+            self._recorder.record(pod, "Warning", "NotEnforced", f"container {container.name}: {caveat}")
         container_id = await self._runtime.create_container(config)
         self._recorder.record(pod, "Normal", "Created", f"Created container {container.name}")
         return container_id

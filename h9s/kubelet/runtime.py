@@ -206,8 +206,15 @@ class Runtime(Protocol):
         """Let go of the runtime; the pods stay."""
         ...
 
-    async def ensure_image(self, image: str, pull_policy: str) -> Image:
-        """Have the image, by the policy (Always, IfNotPresent or Never). Raises ImagePullError."""
+    async def ensure_image(self, image: str, pull_policy: str, *, has_command: bool) -> Image:
+        """Have the image, by the policy (Always, IfNotPresent or Never). Raises ImagePullError.
+
+        `has_command`: the container brings its command; a driver without images can do with that.
+        """
+        ...
+
+    def caveats(self, sandbox: SandboxConfig, container: ContainerConfig) -> Sequence[str]:
+        """What the driver will not do of what is asked for, for people; empty if nothing."""
         ...
 
     async def create_sandbox(self, config: SandboxConfig) -> str:

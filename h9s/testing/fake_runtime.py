@@ -62,6 +62,8 @@ class FakeRuntime:
         self.stubborn: set[str] = set()
         #: Called with the name of every operation before it is done; may raise.
         self.before: Callable[[str], None] = lambda operation: None
+        #: What `caveats` says.
+        self.warnings: list[str] = []
         self.available = True
         #: Every operation that was done, in order, for assertions.
         self.operations: list[str] = []
@@ -75,8 +77,14 @@ class FakeRuntime:
     async def close(self) -> None:
         """See `Runtime.close`."""
 
-    async def ensure_image(self, image: str, pull_policy: str) -> Image:
+    def caveats(self, sandbox: SandboxConfig, container: ContainerConfig) -> list[str]:
+        """See `Runtime.caveats`."""
+        del sandbox, container
+        return self.warnings
+
+    async def ensure_image(self, image: str, pull_policy: str, *, has_command: bool) -> Image:
         """See `Runtime.ensure_image`."""
+        del has_command
         self._begin("ensure_image")
         if image in self.missing_images:
             reason = "ErrImageNeverPull" if pull_policy == "Never" else "ErrImagePull"

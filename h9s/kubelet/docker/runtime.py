@@ -85,9 +85,15 @@ class DockerRuntime:
         """See `Runtime.close`."""
         self._engine.close()
 
-    async def ensure_image(self, image: str, pull_policy: str) -> Image:
+    async def ensure_image(self, image: str, pull_policy: str, *, has_command: bool) -> Image:
         """See `Runtime.ensure_image` and `images`."""
+        del has_command
         return await self._images.ensure(image, pull_policy)
+
+    def caveats(self, sandbox: SandboxConfig, container: ContainerConfig) -> tuple[str, ...]:
+        """See `Runtime.caveats`: an engine does it all."""
+        del sandbox, container
+        return ()
 
     # -- sandboxes and containers
 
