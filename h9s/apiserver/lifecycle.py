@@ -93,6 +93,15 @@ def with_status(old: ApiObject, new: ApiObject, *, keep_liveness: bool) -> ApiOb
     return cast(ApiObject, merged)
 
 
+def drop_empty_parts(kind: Kind, target: ApiObject) -> None:
+    """Leave out a spec or status that says nothing, in place: there or not is no difference."""
+    parts = cast(Any, target)
+    if kind.has_status and not parts.status.ByteSize():
+        parts.ClearField("status")
+    if has_spec(kind) and not parts.spec.ByteSize():
+        parts.ClearField("spec")
+
+
 def request_deletion(kind: Kind, target: ApiObject, operation: api_pb2.Operation, *, now: Timestamp) -> None:
     """Mark the object as being deleted, in place; `is_gone` then tells whether it already is.
 

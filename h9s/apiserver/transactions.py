@@ -243,6 +243,7 @@ class _Draft:
         if kind.namespaced:
             self._require_open_namespace(metadata.namespace, index)
         slot = self._free_slot(kind, new, index, generated=generated)
+        lifecycle.drop_empty_parts(kind, new)
         slot.value = encode(new)
         self._results.append((kind, slot))
 
@@ -292,6 +293,7 @@ class _Draft:
             raise lifecycle.invalid(kind, metadata.name, faults)
         if not status_only:
             lifecycle.count_generation(kind, new, old)
+        lifecycle.drop_empty_parts(kind, new)
         slot.value = None if lifecycle.is_gone(new) else encode(new)
         self._results.append((kind, slot))
 

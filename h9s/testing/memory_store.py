@@ -83,6 +83,12 @@ class MemoryStore:
         self._held = False
         self._flush()
 
+    def fail_pending(self, error: Exception) -> None:
+        """Lose what is held, as a leader does that is one no more."""
+        pending, self._pending = self._pending, []
+        for _, future in pending:
+            future.set_exception(error)
+
     async def apply(self, transaction: log_pb2.Transaction, *, compact_revision: int = 0) -> Outcome:
         """Apply at once; `compact_revision` also drops history up to it."""
         (outcome,) = self._apply([transaction], compact_revision=compact_revision)
