@@ -79,7 +79,7 @@ class LeaderElection:
         self._seen_at = 0.0
         self._leading = metrics.LEADING.labels(lease_name)
 
-    async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, lead: Callable[[], Awaitable[object]]) -> None:
         """Wait for the lease, then run `lead()` while holding it.
 
         When the lease is lost `lead()` is cancelled and this waits for it again. Ends when `lead()`
@@ -102,12 +102,12 @@ class LeaderElection:
             if not lost:
                 return
 
-    async def _hold(self, lead: Callable[[], Awaitable[None]]) -> None:
+    async def _hold(self, lead: Callable[[], Awaitable[object]]) -> None:
         async with asyncio.TaskGroup() as group:
             renewal = group.create_task(self._keep_renewing())
             group.create_task(self._lead(lead, renewal))
 
-    async def _lead(self, lead: Callable[[], Awaitable[None]], renewal: asyncio.Task[NoReturn]) -> None:
+    async def _lead(self, lead: Callable[[], Awaitable[object]], renewal: asyncio.Task[NoReturn]) -> None:
         await lead()
         renewal.cancel()
 

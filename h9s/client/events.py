@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn, TypeAlias
 
-from h9s._pb import api_pb2, core_pb2, meta_pb2
+from h9s._pb import core_pb2, meta_pb2
 from h9s.api.kinds import ApiObject
 from h9s.api.objects import ref
 from h9s.client import metrics
@@ -21,7 +20,7 @@ from h9s.client import operations as ops
 from h9s.client.client import Client
 from h9s.client.retry import DEFAULT_POLICY, Backoff, is_retriable
 from h9s.clock import now_timestamp
-from h9s.errors import AlreadyExistsError, H9sError, InternalError, NotFoundError
+from h9s.errors import AlreadyExistsError, H9sError, NotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -115,38 +114,37 @@ class EventRecorder:
     async def _write(self, batch: list[_Series]) -> None:
         """Write the batch in one transaction, without those that an apiserver refuses."""
         while batch:
+            operations = [ops.update(s.event) if s.stored else ops.create(s.event) for s in batch]
             try:
-                response = await self._client.commit([self._operation(series) for series in batch])
+                await self._client.commit(operations)
             except H9sError as error:
-                if is_retriable(error) or error.operation is None:
+                if is_retriable(error):
                     raise
-                self._mend(batch, error)
-                continue
-            self._note_written(batch, response.objects)
-            return
+                batch = self._mend(batch, error)
+            else:
+                for series in batch:
+                    series.stored = True
+                self._written.inc(len(batch))
+                return
 
-    def _operation(self, series: _Series) -> api_pb2.Operation:
-        return ops.update(series.event) if series.stored else ops.create(series.event)
-
-    def _mend(self, batch: list[_Series], error: H9sError) -> None:
-        """Make the transaction one that may succeed, given why it failed."""
-        assert error.operation is not None
+    def _mend(self, batch: list[_Series], error: H9sError) -> list[_Series]:
+        """The part of a refused batch that may succeed, given why it was refused."""
+        if error.operation is None:
+            self._drop(batch, error)
+            return []
         series = batch[error.operation]
         if series.stored and isinstance(error, NotFoundError):
             series.stored = False
         elif not series.stored and isinstance(error, AlreadyExistsError):
             series.event.metadata.name = self._new_name(series.event.involved_object.name)
         else:
-            logger.info("an event was refused: %s", error.message)
-            metrics.EVENTS_DROPPED.labels(self._component, error.reason).inc()
-            del batch[error.operation]
+            self._drop([series], error)
+            return [other for other in batch if other is not series]
+        return batch
 
-    def _note_written(self, batch: list[_Series], stored: Sequence[api_pb2.Object]) -> None:
-        if len(stored) != len(batch):
-            raise InternalError(f"{len(batch)} events written, {len(stored)} answered")
-        for series in batch:
-            series.stored = True
-        self._written.inc(len(batch))
+    def _drop(self, refused: list[_Series], error: H9sError) -> None:
+        logger.info("%d events were refused: %s", len(refused), error.message)
+        metrics.EVENTS_DROPPED.labels(self._component, error.reason).inc(len(refused))
 
     def _new_event(
         self, about: meta_pb2.ObjectReference, severity: str, reason: str, message: str

@@ -10,6 +10,7 @@ from typing import Any
 
 from h9s._pb import core_pb2, meta_pb2
 from h9s.client import BatchingClient, Client, RetryPolicy
+from h9s.client.retry import DEFAULT_POLICY
 from h9s.clock import LoopClock
 from h9s.config import ClientConfig
 from h9s.testing.fake_api import FakeApi
@@ -31,7 +32,7 @@ def new_client(
     *,
     cls: type[Client] = Client,
     seed: int = 1,
-    retry: RetryPolicy = RetryPolicy(),
+    retry: RetryPolicy = DEFAULT_POLICY,
     name: str = "test",
     servers: tuple[str, ...] = (),
 ) -> Client:
