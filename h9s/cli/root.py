@@ -91,7 +91,8 @@ class RootGroup(HowbectlGroup):
         """Run the command; an interrupt and a reader that has gone away end it without a word."""
         try:
             super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by whoever started us
+                sys.stdout.flush()
         except KeyboardInterrupt:
             ctx.exit(_EXIT_INTERRUPTED)
         except BrokenPipeError:

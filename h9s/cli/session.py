@@ -132,9 +132,13 @@ class Session:
             async with self._open_client(config, clock=self.clock, rng=self.rng, deadline=deadline) as client:
                 return await _unless_nobody_listens(work(client), config.servers)
         except (UnavailableError, TimeoutExpiredError) as error:
-            raise CommandError(
-                f"no answer from the cluster (tried {', '.join(config.servers)}): {error.message}"
-            ) from error
+            raise CommandError(_no_answer(error, config.servers)) from error
+
+
+def _no_answer(error: H9sError, servers: tuple[str, ...]) -> str:
+    if all(server in error.message for server in servers):
+        return error.message
+    return f"no answer from the cluster (tried {', '.join(servers)}): {error.message}"
 
 
 async def _unless_nobody_listens(work: Coroutine[Any, Any, T], servers: tuple[str, ...]) -> T:

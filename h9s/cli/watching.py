@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from h9s.api.kinds import ApiObject, M
 from h9s.cli.reading import Found, Query
-from h9s.client.results import EventType
 from h9s.errors import CompactedError
 
 if TYPE_CHECKING:
@@ -62,6 +61,8 @@ def _identity(message: ApiObject) -> str:
 async def states(client: Client, cls: type[M], name: str, namespace: str) -> AsyncGenerator[M | None, None]:
     """One object as it is now, and again each time it changes; None while there is none. Close it
     (`contextlib.aclosing`) to stop."""
+    from h9s.client.results import EventType
+
     while True:
         listing = await client.list(cls, namespace, field_selector=f"metadata.name={name}")
         yield listing.items[0] if listing.items else None

@@ -17,7 +17,7 @@ from h9s.cli.options import command
 from h9s.cli.session import CommandError, Session
 from h9s.cli.targets import parse_target
 from h9s.cli.terminal import on_resize, raw_mode, read_chunks, terminal_size
-from h9s.errors import H9sError, UsageError
+from h9s.errors import H9sError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from h9s.client.client import Client
@@ -69,12 +69,15 @@ def COMMAND(
             tty=tty,
             size=_size() if tty else None,
         )
-        call = await client.exec(start)
         try:
-            async with _terminal(call, tty=tty), _input(call, enabled=interactive):
-                return await _output(call)
-        finally:
-            call.cancel()
+            call = await client.exec(start)
+            try:
+                async with _terminal(call, tty=tty), _input(call, enabled=interactive):
+                    return await _output(call)
+            finally:
+                call.cancel()
+        except UnavailableError as error:
+            raise CommandError(f"the connection to the command broke off: {error.message}") from error
 
     code = session.run(work)
     if code and not quiet:

@@ -144,14 +144,17 @@ class _Printer:
         request.pod, request.container = source.pod, source.container
         if request.follow:
             await self._follow(request, source.prefix)
-        elif source.prefix:
-            lines = LogLines(keep_timestamps=True)
-            async for response in self._client.logs(request):
-                _write(source.prefix, lines.feed(response.data))
-            _write(source.prefix, lines.end())
         else:
-            async for response in self._client.logs(request):
-                _write(b"", [response.data])
+            try:
+                await self._print_once(request, source.prefix)
+            except UnavailableError as error:
+                raise _broken(error) from error
+
+    async def _print_once(self, request: api_pb2.LogsRequest, prefix: bytes) -> None:
+        lines = LogLines(keep_timestamps=True)
+        async for response in self._client.logs(request):
+            _write(prefix, lines.feed(response.data))
+        _write(prefix, lines.end())
 
     async def _follow(self, request: api_pb2.LogsRequest, prefix: bytes) -> None:
         """Through another replica where the one in between goes away, without losing or repeating a line."""
@@ -164,11 +167,11 @@ class _Printer:
                 async for response in self._client.logs(request):
                     broken_since = None
                     _write(prefix, lines.feed(response.data))
-            except UnavailableError:
+            except UnavailableError as error:
                 now = clock.monotonic()
                 broken_since = now if broken_since is None else broken_since
                 if now - broken_since > self._session.request_timeout:
-                    raise
+                    raise _broken(error) from error
                 self._resume(request, lines)
                 await asyncio.sleep(_PAUSE)
             else:
@@ -180,6 +183,10 @@ class _Printer:
         if back is not None:
             request.ClearField("tail_lines")
             request.since_seconds = back
+
+
+def _broken(error: UnavailableError) -> CommandError:
+    return CommandError(f"the log broke off: {error.message}")
 
 
 def _write(prefix: bytes, lines: Sequence[bytes]) -> None:

@@ -62,7 +62,7 @@ def _join(session: Session, ttl: float) -> None:
     The token is a secret. It pins the cluster's CA, so the machine will trust this cluster only.
     """
     created = _new_token(session, ttl)
-    click.echo(f"howbelet --join {','.join(created.join_addresses)} --token {created.token}")
+    click.echo(f"howbelet --join {created.join_addresses[0]} --token {created.token}")
 
 
 @COMMAND.command("token")

@@ -54,6 +54,8 @@ class FakeCluster(FakeApi):
         self._script: list[Callable[[], None]] = []
         #: Called before each Commit is carried out, as another writer who is faster.
         self.before_commit: list[Callable[[], None]] = []
+        #: Else deletes only set the deletionTimestamp, as they do to pods that a howbelet has to stop.
+        self.deletes_at_once = True
         self.intercept = self._run_script
 
     def put(self, obj: ApiObject) -> None:
@@ -95,10 +97,19 @@ class FakeCluster(FakeApi):
         """With the checks and defaults that every apiserver has."""
         if self.before_commit and not request.dry_run:
             self.before_commit.pop(0)()
+        if not self.deletes_at_once:
+            return self._start_deleting(request)
         for index, operation in enumerate(request.operations):
             if operation.HasField("object"):
                 operation.object.CopyFrom(to_any(self._prepared(operation, index)))
         return super().commit(server, request)
+
+    def _start_deleting(self, request: api_pb2.CommitRequest) -> api_pb2.CommitResponse:
+        for operation in request.operations:
+            leaving = self.stored(core_pb2.Pod, operation.key.name, operation.key.namespace)
+            leaving.metadata.deletion_timestamp.seconds = START
+            self.put(leaving)
+        return api_pb2.CommitResponse(objects=[api_pb2.Object() for _ in request.operations])
 
     def _prepared(self, operation: api_pb2.Operation, index: int) -> ApiObject:
         message = from_any(operation.object)
