@@ -7,7 +7,7 @@ howbelet, and none of what another howbelet on the same machine made is ever lis
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -163,7 +163,7 @@ class ExecOutput:
 class ExecSession(Protocol):
     """A process started by `Runtime.exec`. Must be closed."""
 
-    def output(self) -> AsyncIterator[ExecOutput]:
+    def output(self) -> AsyncGenerator[ExecOutput, None]:
         """All output until the process ends; to be iterated once."""
         ...
 
@@ -259,7 +259,7 @@ class Runtime(Protocol):
         the start, and after every reconnection). Never ends, never raises."""
         ...
 
-    def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
+    def logs(self, container_id: str, options: LogOptions) -> AsyncGenerator[bytes, None]:
         """A container's output, both streams in the order of arrival. Following ends with the container."""
         ...
 

@@ -8,7 +8,7 @@ counts breaches of it: two runs of one container at a time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 
 from h9s.clock import Clock
@@ -191,7 +191,7 @@ class FakeRuntime:
         finally:
             self._listeners.remove(queue)
 
-    async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
+    async def logs(self, container_id: str, options: LogOptions) -> AsyncGenerator[bytes, None]:
         """See `Runtime.logs`; following is not supported."""
         self._begin("logs")
         self._container(container_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -247,7 +247,7 @@ class DockerRuntime:
 
     # -- into a container
 
-    async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
+    async def logs(self, container_id: str, options: LogOptions) -> AsyncGenerator[bytes, None]:
         """See `Runtime.logs`."""
         inspection = self._inspections.get(container_id) or await self._inspect(container_id, "")
         query = translate.log_query(options)

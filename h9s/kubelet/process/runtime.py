@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -227,7 +227,7 @@ class ProcessRuntime:
 
     # -- into a container
 
-    async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
+    async def logs(self, container_id: str, options: LogOptions) -> AsyncGenerator[bytes, None]:
         """See `Runtime.logs`."""
         async with aclosing(read_log(self._directory(container_id), options)) as pieces:
             async for piece in pieces:
