@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,19 +55,12 @@ class LocalCluster:
             replica_id for replica_id in REPLICA_IDS if not _has_content(self.layout.data_dir(replica_id))
         ]
         program = str(self.programs / "howbe-apiserver")
-        preparations = {
-            replica_id: subprocess.Popen(
-                [program, "init", "--config", str(self.layout.apiserver_config(replica_id))],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for replica_id in fresh
-        }
-        outcomes = {
-            name: (process.communicate()[0], process.returncode) for name, process in preparations.items()
-        }
+        outcomes = self._run_all(
+            {
+                replica_id: [program, "init", "--config", str(self.layout.apiserver_config(replica_id))]
+                for replica_id in fresh
+            }
+        )
         for replica_id, (output, code) in outcomes.items():
             if code != 0:
                 raise ProcessError(
@@ -131,6 +124,34 @@ class LocalCluster:
         recorded = [path.stem for path in sorted(self.layout.run_dir.glob("*.pid"))]
         acting = [name for name in recorded if name not in REPLICA_IDS]
         return self.stop(SCHEDULER, CONTROLLER_MANAGER, *acting) + self.stop(*REPLICA_IDS)
+
+    def remove_pods(self) -> list[str]:
+        """Stop and remove the pods of all stopped workers that have ever run; returns their names.
+
+        Raises ProcessError with what a howbelet said, if it could not.
+        """
+        workers = [name for name in self.node_names if _has_content(self.layout.data_dir(name))]
+        outcomes = self._run_all(
+            {name: [*self.components[name].command, "--remove-pods"] for name in workers}
+        )
+        for name, (output, code) in outcomes.items():
+            if code != 0:
+                raise ProcessError(f"the pods of {name} could not be removed (exit code {code}):\n{output}")
+        return workers
+
+    @staticmethod
+    def _run_all(commands: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, int]]:
+        """Run commands side by side to their ends; gives what each said, and its exit code."""
+        processes = {
+            name: subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            for name, command in commands.items()
+        }
+        return {
+            name: (process.communicate()[0].strip(), process.returncode)
+            for name, process in processes.items()
+        }
 
 
 def check_ports(component: Component) -> None:

@@ -48,8 +48,8 @@ def _suggestions(running: Running, *, is_default: bool) -> list[str]:
 def after_down(stopped: Stopped, layout: Layout, *, wiped: bool) -> str:
     """After `scripts/down`."""
     parts = [f"stopped {' '.join(stopped.components)}" if stopped.components else "nothing ran"]
-    if stopped.pods:
-        parts.append(f"{stopped.pods} pod{'s' if stopped.pods != 1 else ''} stopped")
+    if stopped.workers:
+        parts.append(f"removed the pods of {' '.join(stopped.workers)}")
     if wiped:
         parts.append(f"the state in {layout.state_dir} is removed")
     elif stopped.components:

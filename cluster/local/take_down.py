@@ -12,16 +12,17 @@ from h9s.errors import UsageError
 
 @dataclass(frozen=True)
 class Stopped:
-    """What was stopped: components by name, and how many pods."""
+    """What was stopped, by name: components, and workers whose pods were removed."""
 
     components: tuple[str, ...]
-    pods: int
+    workers: tuple[str, ...]
 
 
 def take_down(layout: Layout, *, wipe_state: bool = False) -> Stopped:
     """Stop a cluster and its pods; keep or remove its state. Safe to repeat.
 
-    Raises UsageError where there is no cluster, H9sError where pods could not be stopped.
+    Raises UsageError where there is no cluster, ProcessError where pods could not be stopped; the
+    state is then kept.
     """
     settings = load_settings(layout.state_dir) if layout.state_dir.exists() else None
     if settings is None:
@@ -29,7 +30,7 @@ def take_down(layout: Layout, *, wipe_state: bool = False) -> Stopped:
     cluster = LocalCluster(replace(layout, base_port=settings.base_port), settings)
     with exclusive(layout):
         components = tuple(cluster.stop_all())
-        pods = 0
+        workers = tuple(cluster.remove_pods())
         if wipe_state:
             wipe(layout)
-    return Stopped(components, pods)
+    return Stopped(components, workers)
