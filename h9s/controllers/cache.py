@@ -119,6 +119,9 @@ class Cache:
         #: Every collection is as it was at this revision; 0 before the first list.
         self.revision = 0
         self._client = client
+        self._advanced = asyncio.Event()
+        #: Counts restores of the apiservers to an earlier state, after which revisions mean something else.
+        self._restores = 0
         self._backoff = Backoff(retry, client.rng)
         self._collections: dict[type[Any], Collection[Any]] = {cls: Collection(cls) for cls in classes}
 
@@ -130,6 +133,12 @@ class Cache:
     def collections(self) -> list[Collection[Any]]:
         """One for each kind."""
         return list(self._collections.values())
+
+    async def reached(self, revision: int) -> None:
+        """Wait until everything up to `revision` has been seen."""
+        restores = self._restores
+        while self.revision < revision and self._restores == restores:
+            await self._advanced.wait()
 
     async def run(self) -> NoReturn:
         """Keep the cache current until cancelled, however long the apiservers are away.
@@ -146,6 +155,7 @@ class Cache:
             except (CompactedError, FutureRevisionError) as error:
                 # Future: the apiservers were restored to an earlier state than the one we saw.
                 logger.info("listing again: %s", error.message)
+                self._restores += isinstance(error, FutureRevisionError)
                 listed = False
             except H9sError as error:
                 if not is_retriable(error):
@@ -162,7 +172,7 @@ class Cache:
             listings.append((collection, listing.items))
         for collection, items in listings:
             collection.replace_all(items)
-        self.revision = revision
+        self._advance(revision)
         self.synced.set()
 
     async def _watch(self) -> NoReturn:
@@ -172,6 +182,11 @@ class Cache:
                 for event in batch.events:
                     new = None if event.type is EventType.DELETED else event.object
                     self._collections[type(event.object)].apply(key_of(event.object), new)
-                self.revision = batch.revision
+                self._advance(batch.revision)
                 self._backoff.reset()
         raise AssertionError("a watch ends only with an error")
+
+    def _advance(self, revision: int) -> None:
+        self.revision = revision
+        self._advanced.set()
+        self._advanced = asyncio.Event()

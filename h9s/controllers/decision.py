@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from h9s._pb import api_pb2
 from h9s.api.kinds import ApiObject
+from h9s.client.events import EventSeverity
 
 #: How many objects one commit creates or deletes; a decision that wants more goes on in the next.
 BATCH_SIZE = 100
@@ -15,10 +16,11 @@ BATCH_SIZE = 100
 @dataclass(frozen=True)
 class Note:
     """An event to record once the commit has succeeded. The names of the objects that the operations
-    in `operations` (positions in the commit) wrote are appended to the message."""
+    in `operations` (positions in the commit) wrote are appended to the message, which then ends in
+    what they are: `Created pod` becomes `Created pods: a, b`."""
 
     about: ApiObject
-    type: str
+    type: EventSeverity
     reason: str
     message: str
     operations: range = range(0)

@@ -59,7 +59,7 @@ def _create(snapshot: ReplicaSetSnapshot, held: list[core_pb2.Pod], count: int) 
     replica_set = snapshot.replica_set
     creation = operations.create(new_pod(replica_set))
     # The first operation is the ledger's.
-    note = Note(replica_set, "Normal", "SuccessfulCreate", "Created", range(1, 1 + count))
+    note = Note(replica_set, "Normal", "SuccessfulCreate", "Created pod", range(1, 1 + count))
     return _commit(snapshot, held, held, (creation,) * count, creating=count, notes=(note,))
 
 
@@ -68,7 +68,7 @@ def _delete(snapshot: ReplicaSetSnapshot, held: list[core_pb2.Pod], count: int) 
     victims = first_to_go(held, count)
     uids = {pod.metadata.uid for pod in victims}
     survivors = [pod for pod in held if pod.metadata.uid not in uids]
-    note = Note(replica_set, "Normal", "SuccessfulDelete", "Deleted", range(1, 1 + len(victims)))
+    note = Note(replica_set, "Normal", "SuccessfulDelete", "Deleted pod", range(1, 1 + len(victims)))
     deletions = tuple(operations.delete(pod) for pod in victims)
     return _commit(snapshot, held, survivors, deletions, notes=(note,))
 

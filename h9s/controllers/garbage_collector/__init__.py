@@ -1,0 +1,1 @@
+"""Owner references made true: what belongs to something that is gone goes too."""
