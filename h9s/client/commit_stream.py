@@ -170,14 +170,18 @@ class CommitStream:
             stream.cancel()
         raise failure
 
-    async def _send(self, stream: _Stream) -> NoReturn:
+    async def _send(self, stream: _Stream) -> None:
         while True:
             await self._wakeup.wait()
             self._wakeup.clear()
             while self._unsent:
                 message = self._next_message()
-                if message.items:
-                    await stream.write(message)
+                try:
+                    if message.items:
+                        await stream.write(message)
+                except UnavailableError:
+                    # The call has ended, and reading from it tells why.
+                    return
 
     def _next_message(self) -> api_pb2.CommitStreamRequest:
         message = api_pb2.CommitStreamRequest()

@@ -65,6 +65,9 @@ SERVER_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.so_reuseport", 0),
 )
 
+#: What gRPC says of a write on a call whose connection has gone, under the code INTERNAL.
+_BROKEN_CALL = "Internal error from Core"
+
 _BY_CODE: dict[grpc.StatusCode, type[H9sError]] = {
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     # Not by us: the server went away in the middle.
@@ -75,6 +78,15 @@ _BY_CODE: dict[grpc.StatusCode, type[H9sError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: TooLargeError,
     grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
 }
+
+
+#: Everything that a call raises; the last two for one that has ended already.
+_CALL_ERRORS = (
+    grpc.aio.AioRpcError,
+    asyncio.CancelledError,
+    grpc.aio.UsageError,
+    asyncio.InvalidStateError,
+)
 
 
 def open_channel(server: str, config: ClientConfig, *, target_name: str = APISERVER_NAME) -> grpc.aio.Channel:
@@ -99,6 +111,8 @@ def error_of_call(error: grpc.aio.AioRpcError, server: str) -> H9sError:
         if key == TRAILER and isinstance(value, bytes):
             return to_error(api_pb2.ErrorDetail.FromString(value))
     details = error.details() or error.code().name
+    if details == _BROKEN_CALL:
+        return UnavailableError(f"{server}: the connection broke")
     if error.code() is grpc.StatusCode.UNAVAILABLE and "failed to connect" in details:
         return NotConnectedError(f"{server}: {details}")
     cls = _BY_CODE.get(error.code(), InternalError)
@@ -119,7 +133,7 @@ class GrpcTransport:
         """See `Transport.unary`."""
         try:
             return cast(R, await self._callable(server, method, "unary_unary")(request, timeout=timeout))
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
+        except _CALL_ERRORS as error:
             raise _translate(error, server) from error
 
     async def stream(self, server: str, method: Method[Q, R], request: Q) -> AsyncGenerator[R, None]:
@@ -128,7 +142,7 @@ class GrpcTransport:
         try:
             async for response in call:
                 yield response
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
+        except _CALL_ERRORS as error:
             raise _translate(error, server) from error
         finally:
             call.cancel()
@@ -171,29 +185,19 @@ class _GrpcDuplex(Generic[Q, R]):
     async def write(self, request: Q) -> None:
         try:
             await self._call.write(request)
-        except (
-            grpc.aio.AioRpcError,
-            grpc.aio.UsageError,
-            asyncio.CancelledError,
-            asyncio.InvalidStateError,
-        ) as error:
+        except _CALL_ERRORS as error:
             raise _translate(error, self._server) from error
 
     async def done_writing(self) -> None:
         try:
             await self._call.done_writing()
-        except (
-            grpc.aio.AioRpcError,
-            grpc.aio.UsageError,
-            asyncio.CancelledError,
-            asyncio.InvalidStateError,
-        ) as error:
+        except _CALL_ERRORS as error:
             raise _translate(error, self._server) from error
 
     async def read(self) -> R | None:
         try:
             response = await self._call.read()
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
+        except _CALL_ERRORS as error:
             raise _translate(error, self._server) from error
         return None if response is grpc.aio.EOF else cast(R, response)
 

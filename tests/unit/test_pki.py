@@ -63,7 +63,7 @@ def handshake(tmp_path, *, server, server_ca, client, client_ca, name=pki.APISER
     serving = context(ssl.Purpose.CLIENT_AUTH, server, client_ca, "server")
     calling = context(ssl.Purpose.SERVER_AUTH, client, server_ca, "client")
     left, right = socket.socketpair()
-    seen = {}
+    seen: dict[str, Exception | None] = {}
 
     def serve():
         try:
@@ -190,7 +190,7 @@ def test_a_request_signed_by_another_key_is_refused(ca):
     der = bytearray(x509.load_pem_x509_csr(request).public_bytes(serialization.Encoding.DER))
     der[-1] ^= 1
     forged = ssl.DER_cert_to_PEM_cert(bytes(der)).replace("CERTIFICATE", "CERTIFICATE REQUEST").encode()
-    with pytest.raises(InvalidError, match="signed by its own key|not a certificate signing request"):
+    with pytest.raises(InvalidError, match=r"signed by its own key|not a certificate signing request"):
         pki.sign_csr(ca, forged, common_name="n1", organization=pki.ROLE_NODE)
 
 
