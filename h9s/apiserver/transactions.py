@@ -33,6 +33,7 @@ from h9s.errors import (
     InvalidError,
     NotFoundError,
     TooLargeError,
+    UnavailableError,
 )
 from h9s.pki import ROLE_NODE, Identity
 from h9s.store.model import Failure, KeyValue
@@ -352,6 +353,9 @@ class _Draft:
     def _require_open_namespace(self, name: str, index: int) -> None:
         slot = self._slot(object_key(lifecycle.NAMESPACE, "", name), index)
         if slot.value is None:
+            if name in lifecycle.SYSTEM_NAMESPACES:
+                # They are never deleted: the cluster is so new that its leader has not created them yet.
+                raise UnavailableError(f'namespace "{name}" is about to be created: try again')
             raise NotFoundError(f'namespace "{name}" not found: create it first')
         if _is_terminating(slot.value):
             raise ForbiddenError(f'namespace "{name}" is being deleted: nothing can be created in it')

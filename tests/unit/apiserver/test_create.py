@@ -8,7 +8,7 @@ from h9s._pb import api_pb2, cluster_pb2, core_pb2, meta_pb2
 from h9s.api.objects import to_any
 from h9s.apiserver.transactions import Refusal
 from h9s.client.operations import create, delete, update
-from h9s.errors import AlreadyExistsError, ForbiddenError, InvalidError, NotFoundError
+from h9s.errors import AlreadyExistsError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
 from tests.unit.apiserver.support import (
     NODE_1,
     NOW,
@@ -117,6 +117,10 @@ class TestNamespaces:
     def test_a_missing_one_is_an_error(self):
         with pytest.raises(NotFoundError, match='namespace "nowhere" not found'):
             World().commit(create(pod(ns="nowhere")))
+
+    def test_those_of_the_system_are_only_not_there_yet(self):
+        with pytest.raises(UnavailableError, match="about to be created"):
+            World("other").commit(create(pod(ns="default")))
 
     def test_one_being_deleted_takes_nothing_new(self):
         world = World("default", "going")
