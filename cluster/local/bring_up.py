@@ -29,6 +29,7 @@ from cluster.local.runtime_choice import Engine, RuntimeChoice, choose_runtime
 from cluster.local.settings import Settings, Wishes, load_settings, resolve, save_settings
 from cluster.local.waiting import wait_until
 from h9s.api.codec import load_manifests
+from h9s.api.kinds import ApiObject
 from h9s.client import operations
 from h9s.client.client import Client
 from h9s.clock import SystemClock, system_random
@@ -160,7 +161,7 @@ async def _await_example(
     """Apply the example where that is still to be done, and wait for it where it exists."""
     if first:
         try:
-            await client.commit([operations.create(one) for one in load_manifests(EXAMPLE_FILE.read_text())])
+            await client.commit([operations.create(one) for one in _example_objects()])
         except AlreadyExistsError:
             pass
         save_settings(replace(cluster.settings, example_applied=True), cluster.layout.state_dir)
@@ -192,6 +193,13 @@ async def _await_example(
         else:
             step.result = f"{len(answers)} pods of {EXAMPLE} answer"
     return answers
+
+
+def _example_objects() -> list[ApiObject]:
+    objects = load_manifests(EXAMPLE_FILE.read_text(), source=str(EXAMPLE_FILE))
+    for one in objects:
+        one.metadata.namespace = one.metadata.namespace or "default"
+    return objects
 
 
 async def _wait(

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from cluster.local.components import Component, components
 from cluster.local.layout import CONTROLLER_MANAGER, HOST, REPLICA_IDS, SCHEDULER, Layout, node_names
 from cluster.local.processes import ProcessRecord, load_record, save_record, start_detached, tail
 from cluster.local.settings import Settings
+from h9s.apiserver.data_dir import initialize
 from h9s.errors import H9sError, UsageError
 
 _STOP_GRACE_SECONDS = 10.0
@@ -50,22 +51,14 @@ class LocalCluster:
         return [name for name in self.components if self.record(name) is not None]
 
     def initialize_replicas(self) -> None:
-        """Prepare the data directories that are still empty. Raises ProcessError."""
-        fresh = [
-            replica_id for replica_id in REPLICA_IDS if not _has_content(self.layout.data_dir(replica_id))
-        ]
-        program = str(self.programs / "howbe-apiserver")
-        outcomes = self._run_all(
-            {
-                replica_id: [program, "init", "--config", str(self.layout.apiserver_config(replica_id))]
-                for replica_id in fresh
-            }
-        )
-        for replica_id, (output, code) in outcomes.items():
-            if code != 0:
-                raise ProcessError(
-                    f"{replica_id} could not be initialised (exit code {code}):\n{output.strip()}"
-                )
+        """Prepare the data directories that are still empty, as `howbe-apiserver init` does.
+
+        Raises UsageError where one holds something else.
+        """
+        for replica_id in REPLICA_IDS:
+            folder = self.layout.data_dir(replica_id)
+            if not _has_content(folder):
+                initialize(folder, cluster_id=self.settings.cluster_id, replica_id=replica_id)
 
     def start(self, name: str) -> bool:
         """Start a component; whether it had to be. Raises ProcessError, UsageError (a port is taken)."""
@@ -131,27 +124,23 @@ class LocalCluster:
         Raises ProcessError with what a howbelet said, if it could not.
         """
         workers = [name for name in self.node_names if _has_content(self.layout.data_dir(name))]
-        outcomes = self._run_all(
-            {name: [*self.components[name].command, "--remove-pods"] for name in workers}
-        )
-        for name, (output, code) in outcomes.items():
-            if code != 0:
-                raise ProcessError(f"the pods of {name} could not be removed (exit code {code}):\n{output}")
-        return workers
-
-    @staticmethod
-    def _run_all(commands: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, int]]:
-        """Run commands side by side to their ends; gives what each said, and its exit code."""
-        processes = {
+        removals = {
             name: subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                [*self.components[name].command, "--remove-pods"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
             )
-            for name, command in commands.items()
+            for name in workers
         }
-        return {
-            name: (process.communicate()[0].strip(), process.returncode)
-            for name, process in processes.items()
-        }
+        said = {name: removal.communicate()[0].strip() for name, removal in removals.items()}
+        for name, removal in removals.items():
+            if removal.returncode != 0:
+                raise ProcessError(
+                    f"the pods of {name} could not be removed (exit code {removal.returncode}):\n{said[name]}"
+                )
+        return workers
 
 
 def check_ports(component: Component) -> None:
