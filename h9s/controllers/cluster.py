@@ -9,7 +9,7 @@ from h9s.api import pods
 from h9s.api.kinds import ApiObject
 from h9s.api.owners import controller_of
 from h9s.client import Client
-from h9s.controllers.cache import Cache, Index
+from h9s.client.cache import Cache, Index
 
 #: Everything that controllers act on. Events and leases are many, change often and matter to none.
 CLASSES = (core_pb2.Namespace, core_pb2.Node, core_pb2.Pod, apps_pb2.ReplicaSet, apps_pb2.Deployment)

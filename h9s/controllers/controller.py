@@ -17,8 +17,8 @@ from h9s._pb import api_pb2
 from h9s.api.kinds import ApiObject
 from h9s.api.objects import from_object
 from h9s.client import Client, EventRecorder, WorkQueue
+from h9s.client.cache import Cache, Collection
 from h9s.controllers import metrics
-from h9s.controllers.cache import Cache, Collection
 from h9s.controllers.decision import Decision, Note, listed
 from h9s.errors import AlreadyExistsError, ConflictError, H9sError, NotFoundError
 

@@ -10,8 +10,8 @@ from h9s.api import pods
 from h9s.api.kinds import ApiObject
 from h9s.api.labels import Selector
 from h9s.api.owners import controller_of
+from h9s.client.cache import Key, key_of
 from h9s.clock import Clock
-from h9s.controllers.cache import Key, key_of
 from h9s.controllers.cluster import Cluster, orphanage
 from h9s.controllers.controller import Controller, Wake, either
 from h9s.controllers.decision import NOTHING_TO_DO, Decision

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from h9s.api.kinds import ApiObject, kind_of
-from h9s.controllers.cache import Collection, Index
+from h9s.client.cache import Collection, Index
 from h9s.controllers.cluster import Cluster
 from h9s.controllers.controller import Controller, Wake
 from h9s.controllers.decision import NOTHING_TO_DO, Decision

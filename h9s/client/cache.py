@@ -1,8 +1,9 @@
-"""What the controllers know of the cluster: several kinds, always as they were at one revision.
+"""A local copy of several kinds, always as they were at one revision.
 
 One list and one watch feed all kinds, so that a ReplicaSet and its pods are never seen at different
-moments: that is what decisions may rely on (a commit guarded by a revision that was read fails if
-anything that belongs to it was missed). Objects are shared and must not be changed. Handlers run in
+moments: decisions may rely on that (a commit guarded by a revision that was read fails if anything
+that belongs to it was missed). For one kind, or where that does not matter, there is the informer,
+which is sent less. Objects are shared and must not be changed. Handlers run in
 the order of revisions on the event loop and must not block; what they raise ends `run`.
 """
 
@@ -16,8 +17,9 @@ from contextlib import aclosing
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 from h9s.api.kinds import ApiObject, M
-from h9s.client import Backoff, Client, EventType, RetryPolicy
-from h9s.client.retry import DEFAULT_POLICY, is_retriable
+from h9s.client.client import Client
+from h9s.client.results import EventType
+from h9s.client.retry import DEFAULT_POLICY, Backoff, RetryPolicy, is_retriable
 from h9s.errors import CompactedError, FutureRevisionError, H9sError
 
 logger = logging.getLogger(__name__)
