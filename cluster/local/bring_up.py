@@ -21,6 +21,7 @@ from cluster.local.probes import (
     deployment_pods,
     leader_of,
     missing_from_control_plane,
+    missing_howbelets,
     missing_nodes,
     missing_replicas,
 )
@@ -150,7 +151,12 @@ async def _await_cluster(cluster: LocalCluster, client: Client, progress: Progre
         step.result = f"three apiservers answer, {leader_id} leads"
     with progress.step("workers") as step:
         names = cluster.node_names
-        await _wait(cluster, lambda: missing_nodes(client, names), "workers that are ready", step.waiting_for)
+        ports = {name: cluster.layout.node_ports(name).grpc for name in names}
+
+        async def missing() -> str:
+            return await missing_howbelets(ports) or await missing_nodes(client, names)
+
+        await _wait(cluster, missing, "workers that are ready", step.waiting_for)
         step.result = f"{' '.join(names)} ready"
     return leader_id
 

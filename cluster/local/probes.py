@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from cluster.local.layout import HOST
 from h9s._pb import apps_pb2, cluster_pb2, core_pb2
 from h9s.api.pods import is_ready
 from h9s.client.client import Client
@@ -46,6 +47,18 @@ async def missing_from_control_plane(client: Client, servers: Collection[str]) -
     leaders = {(status.leader_id, status.term) for status in statuses.values()}
     if len(leaders) != 1 or not next(iter(leaders))[0]:
         return "a leader that all replicas agree on"
+    return ""
+
+
+async def missing_howbelets(ports: Mapping[str, int]) -> str:
+    """Whether the howbelets of these nodes listen on their ports. A node's condition says what was so
+    before a restart until somebody finds otherwise; a howbelet that listens has come up since."""
+    for name, port in ports.items():
+        try:
+            _, writer = await asyncio.open_connection(HOST, port)
+        except OSError:
+            return f"the howbelet of {name} to listen"
+        writer.close()
     return ""
 
 
