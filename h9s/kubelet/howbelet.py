@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import NoReturn
 
@@ -91,7 +92,7 @@ class Howbelet:
             self._group.create_task(self._work(worker), name=f"pod {uid}")
         worker.wake()
 
-    def _wake_all(self, uids: Mapping[str, object] | set[str]) -> None:
+    def _wake_all(self, uids: Iterable[str]) -> None:
         for uid in list(uids):
             self._wake(uid)
 
@@ -112,12 +113,12 @@ class Howbelet:
 
     async def _follow_runtime(self) -> NoReturn:
         """Look at a pod as soon as the runtime says that it changed."""
-        async for uid in self._runtime.events():
-            if uid:
-                self._wake(uid)
-            else:
-                self._wake_all(self._workers)
-                self._wake_all(self.desired.uids())
+        async with aclosing(self._runtime.events()) as events:
+            async for uid in events:
+                if uid:
+                    self._wake(uid)
+                else:
+                    self._wake_all(self._workers.keys() | self.desired.uids())
         raise AssertionError("a runtime's events do not end")
 
     async def _resync(self) -> NoReturn:

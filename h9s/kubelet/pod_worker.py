@@ -35,8 +35,7 @@ from h9s.kubelet.runtime import (
     RuntimeUnavailableError,
     StartContainerError,
 )
-from h9s.kubelet.settings import Recorder, WorkerSettings
-from h9s.kubelet.status_manager import StatusManager
+from h9s.kubelet.settings import Recorder, Reports, WorkerSettings
 from h9s.kubelet.steps import (
     CreateSandbox,
     KillContainer,
@@ -75,7 +74,7 @@ class PodWorker:
         *,
         desired: DesiredPods,
         runtime: Runtime,
-        statuses: StatusManager,
+        statuses: Reports,
         recorder: Recorder,
         clock: Clock,
         settings: WorkerSettings,

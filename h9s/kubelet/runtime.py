@@ -7,7 +7,7 @@ howbelet, and none of what another howbelet on the same machine made is ever lis
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -254,7 +254,7 @@ class Runtime(Protocol):
         """Every pod of this node of which anything is left, by uid."""
         ...
 
-    def events(self) -> AsyncIterator[str]:
+    def events(self) -> AsyncGenerator[str, None]:
         """The uid of a pod whenever something of it changed; "" when changes may have been missed (at
         the start, and after every reconnection). Never ends, never raises."""
         ...

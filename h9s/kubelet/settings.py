@@ -23,6 +23,26 @@ class Recorder(Protocol):
         ...
 
 
+class Reports(Protocol):
+    """Where workers tell what became of their pods; see `StatusManager`."""
+
+    def latest(self, pod: core_pb2.Pod) -> core_pb2.PodStatus:
+        """The newest status that is known of a pod."""
+        ...
+
+    def report(self, pod: core_pb2.Pod, status: core_pb2.PodStatus) -> None:
+        """Have the API know `status`, unless it does already."""
+        ...
+
+    def finish(self, pod: core_pb2.Pod) -> None:
+        """Nothing is left of this pod, whose deletion was asked for."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """The API does not have this pod any more."""
+        ...
+
+
 def _mishap_policy() -> BackoffPolicy:
     return BackoffPolicy(initial=1.0, maximum=60.0)
 

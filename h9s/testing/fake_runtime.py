@@ -65,6 +65,8 @@ class FakeRuntime:
         #: What `caveats` says.
         self.warnings: list[str] = []
         self.available = True
+        #: Whether nobody is told of changes.
+        self.is_mute = False
         #: Every operation that was done, in order, for assertions.
         self.operations: list[str] = []
         self.configs: dict[str, ContainerConfig] = {}
@@ -278,5 +280,5 @@ class FakeRuntime:
         )
 
     def _notify(self, pod_uid: str) -> None:
-        for queue in self._listeners:
+        for queue in () if self.is_mute else self._listeners:
             queue.put_nowait(pod_uid)
