@@ -75,18 +75,11 @@ def _follow(snapshot: OwnerSnapshot) -> Decision:
     guards: dict[OwnerKey, api_pb2.Operation] = {}
     changes: list[api_pb2.Operation] = []
     for dependent in snapshot.dependents:
-        if len(changes) == BATCH_SIZE:
-            break
-        owners = [owner_key(ref, dependent.metadata.namespace) for ref in dependent.metadata.owner_references]
-        gone = [key for key in owners if key is not None and _is_gone(snapshot, key)]
-        if len(gone) < len(owners):
-            changes.append(operations.update(_without(dependent, {key.uid for key in gone})))
-        elif not dependent.metadata.HasField("deletion_timestamp"):
-            revision = int(dependent.metadata.resource_version)
-            changes.append(operations.delete(dependent, mod_revision=revision))
-        else:
-            continue
-        guards |= {key: _still_gone(snapshot, key) for key in gone}
+        leaving = [key for key in _owners(dependent) if key is not None and _is_gone(snapshot, key)]
+        change = _part(dependent, leaving, snapshot)
+        if change is not None and len(changes) < BATCH_SIZE:
+            changes.append(change)
+            guards |= {key: _still_gone(snapshot, key) for key in leaving}
     return Decision((*guards.values(), *changes))
 
 
@@ -99,19 +92,45 @@ def _orphan(snapshot: OwnerSnapshot, owner: ApiObject) -> Decision:
 
 
 def _delete_first(snapshot: OwnerSnapshot, owner: ApiObject) -> Decision:
-    """The dependents go first, each after its own; then the owner may go."""
+    """The dependents that nobody else owns go first, each after its own; then the owner may go."""
     if not snapshot.dependents:
         return _let_go(owner, FOREGROUND_FINALIZER)
-    doomed = [obj for obj in snapshot.dependents if not obj.metadata.HasField("deletion_timestamp")]
-    return Decision(
-        tuple(
-            operations.delete(
-                obj,
-                propagation_policy="Foreground" if obj.metadata.uid in snapshot.have_dependents else "",
-            )
-            for obj in doomed[:BATCH_SIZE]
-        )
-    )
+    guard = operations.check(owner, uid=owner.metadata.uid)
+    changes = [
+        change
+        for dependent in snapshot.dependents
+        if (change := _part(dependent, _leaving_with(snapshot, dependent), snapshot, "Foreground"))
+        is not None
+    ]
+    return Decision((guard, *changes[:BATCH_SIZE])) if changes else NOTHING_TO_DO
+
+
+def _leaving_with(snapshot: OwnerSnapshot, dependent: ApiObject) -> list[OwnerKey]:
+    """Of the dependent's owners, the one that waits for it and those that are gone."""
+    return [
+        key
+        for key in _owners(dependent)
+        if key is not None and (key == snapshot.owner or _is_gone(snapshot, key))
+    ]
+
+
+def _part(
+    dependent: ApiObject, leaving: list[OwnerKey], snapshot: OwnerSnapshot, policy: str = ""
+) -> api_pb2.Operation | None:
+    """What becomes of a dependent without these owners: it forgets them where it has others, and goes
+    where it has not; None if it is going already. Fails if the dependent has changed."""
+    if len(leaving) < len(dependent.metadata.owner_references):
+        return operations.update(_without(dependent, {key.uid for key in leaving}))
+    if dependent.metadata.HasField("deletion_timestamp"):
+        return None
+    revision = int(dependent.metadata.resource_version)
+    has_own = dependent.metadata.uid in snapshot.have_dependents
+    return operations.delete(dependent, mod_revision=revision, propagation_policy=policy if has_own else "")
+
+
+def _owners(dependent: ApiObject) -> list[OwnerKey | None]:
+    namespace = dependent.metadata.namespace
+    return [owner_key(reference, namespace) for reference in dependent.metadata.owner_references]
 
 
 def _let_go(owner: ApiObject, finalizer: str) -> Decision:
