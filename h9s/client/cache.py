@@ -172,6 +172,10 @@ class Cache:
             listing = await self._client.list(collection.cls, revision=revision)
             revision = listing.revision
             listings.append((collection, listing.items))
+            if not revision:
+                # Nothing has ever been written, and to the next list 0 would mean "now".
+                listings = [(each, []) for each in self._collections.values()]
+                break
         for collection, items in listings:
             collection.replace_all(items)
         self._advance(revision)
