@@ -60,6 +60,11 @@ class Kind:
         return f"/{self.group or 'core'}/{self.kind}/"
 
     @cached_property
+    def has_spec(self) -> bool:
+        """Whether the kind has a spec, whose changes `metadata.generation` counts."""
+        return "spec" in self.message.DESCRIPTOR.fields_by_name
+
+    @cached_property
     def has_status(self) -> bool:
         """Whether the kind has a status, written apart from the rest."""
         return "status" in self.message.DESCRIPTOR.fields_by_name

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 from h9s._pb import api_pb2
-from h9s.apiserver import instruments
 from h9s.apiserver.committer import Committed, Committer
 from h9s.apiserver.error_mapping import detail_of
 from h9s.errors import H9sError
@@ -63,12 +62,10 @@ class CommitStreamSession:
 
     def _submit(self, item: api_pb2.CommitStreamRequest.Item) -> None:
         self._unanswered += 1
-        instruments.COMMITS_IN_STREAMS.inc()
         on_done = partial(self._answer, item.tag)
         self._committer.submit(item.commit, self._caller, timeout=self._timeout, on_done=on_done)
 
     def _answer(self, tag: int, result: Committed | H9sError) -> None:
-        instruments.COMMITS_IN_STREAMS.dec()
         answer = self._response.items.add()
         answer.tag = tag
         if isinstance(result, H9sError):

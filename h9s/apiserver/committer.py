@@ -102,7 +102,9 @@ class Committer:
         self._leadership = store.leadership()
         self._under_way: dict[bytes, _Attempt] = {}
         self._watchdog: asyncio.TimerHandle | None = None
+        self._now = Timestamp()
         store.on_leadership_change(self._lead)
+        instruments.COMMITS_UNDER_WAY.set_function(lambda: len(self._under_way))
 
     def submit(
         self, request: api_pb2.CommitRequest, caller: Identity, *, timeout: float, on_done: OnDone
@@ -147,8 +149,10 @@ class Committer:
 
     def decide(self, request: api_pb2.CommitRequest, caller: Identity, seed: bytes) -> Decision | Refusal:
         """Decide on the state as applied here and now."""
-        now = Timestamp(seconds=int(self.clock.wall()))
-        return decide(request.operations, self.store.view(), Context(caller, now, self.rng, seed))
+        second = int(self.clock.wall())
+        if second != self._now.seconds:
+            self._now = Timestamp(seconds=second)
+        return decide(request.operations, self.store.view(), Context(caller, self._now, self.rng, seed))
 
     async def _try(self, request: api_pb2.CommitRequest, caller: Identity, *, timeout: float) -> Committed:
         """A dry run: everything but proposing."""

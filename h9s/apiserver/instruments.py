@@ -28,10 +28,8 @@ SETTLEMENTS = Counter(
 REPLAYS = Counter(
     "h9s_apiserver_replays", "Retries that were answered with the first attempt's result.", registry=REGISTRY
 )
-COMMITS_IN_STREAMS = Gauge(
-    "h9s_apiserver_stream_commits_outstanding",
-    "Commits of streams that are not done yet.",
-    registry=REGISTRY,
+COMMITS_UNDER_WAY = Gauge(
+    "h9s_apiserver_commits_under_way", "Commits that are not done yet.", registry=REGISTRY
 )
 WATCHERS = Gauge("h9s_apiserver_watchers", "Watches being served.", registry=REGISTRY)
 WATCH_EVENTS = Counter("h9s_apiserver_watch_events", "Events sent to watchers.", registry=REGISTRY)

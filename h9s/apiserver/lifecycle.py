@@ -47,7 +47,7 @@ def prepare_create(kind: Kind, new: ApiObject, *, uid: str, now: Timestamp, keep
     metadata.creation_timestamp.CopyFrom(now)
     metadata.ClearField("deletion_timestamp")
     metadata.ClearField("deletion_grace_period_seconds")
-    metadata.generation = 1 if has_spec(kind) else 0
+    metadata.generation = 1 if kind.has_spec else 0
     if kind.has_status and kind is not NODE:
         cast(Any, new).ClearField("status")
     if isinstance(new, core_pb2.Node) and keep_liveness:
@@ -73,7 +73,7 @@ def prepare_update(kind: Kind, new: ApiObject, old: ApiObject) -> None:
 
 def count_generation(kind: Kind, new: ApiObject, old: ApiObject) -> None:
     """Count a change of the spec, in place; `new` has its defaults."""
-    if has_spec(kind) and cast(Any, new).spec != cast(Any, old).spec:
+    if kind.has_spec and cast(Any, new).spec != cast(Any, old).spec:
         new.metadata.generation = old.metadata.generation + 1
 
 
@@ -96,9 +96,9 @@ def with_status(old: ApiObject, new: ApiObject, *, keep_liveness: bool) -> ApiOb
 def drop_empty_parts(kind: Kind, target: ApiObject) -> None:
     """Leave out a spec or status that says nothing, in place: there or not is no difference."""
     parts = cast(Any, target)
-    if kind.has_status and not parts.status.ByteSize():
+    if kind.has_status and parts.HasField("status") and not parts.status.ByteSize():
         parts.ClearField("status")
-    if has_spec(kind) and not parts.spec.ByteSize():
+    if kind.has_spec and parts.HasField("spec") and not parts.spec.ByteSize():
         parts.ClearField("spec")
 
 
@@ -132,11 +132,6 @@ def is_gone(target: ApiObject) -> bool:
     if isinstance(target, core_pb2.Namespace) and target.spec.finalizers:
         return False
     return metadata.deletion_grace_period_seconds == 0
-
-
-def has_spec(kind: Kind) -> bool:
-    """Whether the kind has a spec, whose changes its generation counts."""
-    return "spec" in kind.message.DESCRIPTOR.fields_by_name
 
 
 def invalid(kind: Kind, name: str, faults: list[FieldFault]) -> InvalidError:
