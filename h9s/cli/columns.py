@@ -158,6 +158,12 @@ def event_time(event: core_pb2.Event) -> Timestamp:
     return event.metadata.creation_timestamp
 
 
+def event_order(event: core_pb2.Event) -> tuple[int, int, str]:
+    """What to sort events by: time, and within a second the order in which they were written."""
+    revision = event.metadata.resource_version
+    return event_time(event).seconds, int(revision) if revision.isdecimal() else 0, event.metadata.name
+
+
 def event_age(event: core_pb2.Event, now: float) -> str:
     """How long ago, and for a repeated event how often since when: `3s (x5 over 2m)`."""
     last = age(event_time(event), now)

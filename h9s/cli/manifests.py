@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from h9s.api.codec import load_manifests
+from h9s.api.codec import load_manifests, to_dict
 from h9s.api.kinds import ApiObject, kind_of
+from h9s.api.yaml_text import documents
 from h9s.cli.session import CommandError, Session
 
 _EXTENSIONS = (".yaml", ".yml", ".json")
@@ -17,10 +19,15 @@ _STDIN = "-"
 
 @dataclass(frozen=True)
 class Manifest:
-    """One object and the file it came from."""
+    """One object and the file it came from.
+
+    `claims`: all that was written about it, in JSON's types. The message alone does not know whether
+    somebody wrote `paused: false` or nothing; to `apply` that makes a difference.
+    """
 
     message: ApiObject
     source: str
+    claims: dict[str, Any]
 
 
 def read_manifests(paths: Sequence[str], session: Session) -> list[Manifest]:
@@ -29,17 +36,49 @@ def read_manifests(paths: Sequence[str], session: Session) -> list[Manifest]:
     Raises CommandError or InvalidError with the file's name: nothing there, not readable, not
     understood, twice the same object, another namespace than the one given with -n.
     """
-    manifests = [
-        Manifest(message, source)
-        for source, text in _texts(paths)
-        for message in load_manifests(text, source=source)
-    ]
+    manifests = [manifest for source, text in _texts(paths) for manifest in _load(text, source)]
     if not manifests:
         raise CommandError(f"there are no objects in {', '.join(map(_title, paths))}")
     for manifest in manifests:
         _settle_namespace(manifest, session)
     _refuse_duplicates(manifests)
     return manifests
+
+
+def _load(text: str, source: str) -> list[Manifest]:
+    messages = load_manifests(text, source=source)
+    written = [item for document in documents(text) for item in _items(document)]
+    return [
+        Manifest(message, source, with_written_zeros(to_dict(message), each))
+        for message, each in zip(messages, written, strict=True)
+    ]
+
+
+def _items(document: Any) -> Iterator[dict[str, Any]]:
+    """The objects of a document, those in a List too."""
+    if document is not None and document.get("kind") == "List":
+        for item in document.get("items") or ():
+            yield from _items(item)
+    elif document is not None:
+        yield document
+
+
+def with_written_zeros(known: dict[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """`known`, completed with what was written as false, 0 or empty. Pure."""
+    result = dict(known)
+    for name, value in written.items():
+        present = known.get(name)
+        if name not in known:
+            if value is not None and not value:
+                result[name] = value
+        elif isinstance(value, dict) and isinstance(present, dict):
+            result[name] = with_written_zeros(present, value)
+        elif isinstance(value, list) and isinstance(present, list):
+            result[name] = [
+                with_written_zeros(old, new) if isinstance(old, dict) and isinstance(new, dict) else old
+                for old, new in zip(present, value, strict=True)
+            ]
+    return result
 
 
 def _title(path: str) -> str:
@@ -88,6 +127,7 @@ def _settle_namespace(manifest: Manifest, session: Session) -> None:
         return
     if not metadata.namespace:
         metadata.namespace = session.namespace
+        manifest.claims["metadata"]["namespace"] = session.namespace
     elif session.explicit_namespace not in (None, metadata.namespace):
         raise CommandError(
             f"{manifest.source}: {describe(manifest.message)} is in namespace {metadata.namespace!r},"

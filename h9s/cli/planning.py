@@ -35,30 +35,27 @@ class Step:
     pinned: bool = False
 
 
-def plan(manifest: ApiObject, current: ApiObject | None) -> Step:
-    """How to get from what the cluster has (None: nothing) to what the manifest says.
+def plan(claims: dict[str, Any], current: ApiObject | None) -> Step:
+    """How to get from what the cluster has (None: nothing) to what the manifest claims.
 
     Applying the same manifest to the outcome again gives `Action.NOTHING`.
     """
-    desired = with_last_applied(_claims(manifest))
+    desired = with_last_applied(_without_servers_own(claims))
     if current is None:
         return Step(Action.CREATE, from_dict(desired))
     live = to_dict(current)
     wanted = from_dict(three_way_merge(_without_servers_own(last_applied(live)), desired, live))
-    pinned = bool(manifest.metadata.resource_version)
+    revision = claims["metadata"].get("resourceVersion")
+    pinned = bool(revision)
     if pinned:
-        wanted.metadata.resource_version = manifest.metadata.resource_version
+        wanted.metadata.resource_version = revision
     if wanted == from_dict(live):
         return Step(Action.NOTHING, current, pinned)
     return Step(Action.UPDATE, wanted, pinned)
 
 
-def _claims(manifest: ApiObject) -> dict[str, Any]:
-    """The manifest's say: all of it but what only the cluster writes."""
-    return _without_servers_own(to_dict(manifest))
-
-
 def _without_servers_own(document: dict[str, Any]) -> dict[str, Any]:
+    """All of it but what only the cluster writes."""
     result = {name: value for name, value in document.items() if name != "status"}
     metadata = result.get("metadata")
     if isinstance(metadata, dict):

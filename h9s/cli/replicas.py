@@ -66,7 +66,7 @@ class ClusterView:
 
     def _row(self, name: str, address: str, answer: cluster_pb2.ClusterStatusResponse | None) -> list[str]:
         if answer is None:
-            return [name, UNREACHABLE, address, *[_UNKNOWN] * 4, self._lag(name), _UNKNOWN]
+            return [name, UNREACHABLE, address, *[_UNKNOWN] * 6]
         numbers = [answer.term, answer.commit_index, answer.applied_index, answer.revision]
         return [name, answer.role, address, *map(str, numbers), self._lag(name), answer.version]
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from h9s.cli.reachability import any_may_listen
 from h9s.clock import Clock, SystemClock, system_random
 from h9s.errors import H9sError, TimeoutExpiredError, UnavailableError, UsageError
 
@@ -137,7 +138,7 @@ class Session:
 
 def _no_answer(error: H9sError, servers: tuple[str, ...]) -> str:
     if all(server in error.message for server in servers):
-        return error.message
+        return f"{error.message}; `howbectl cluster status` shows how the replicas are"
     return f"no answer from the cluster (tried {', '.join(servers)}): {error.message}"
 
 
@@ -147,27 +148,9 @@ async def _unless_nobody_listens(work: Coroutine[Any, Any, T], servers: tuple[st
     try:
         for _ in range(_LISTENER_CHECKS):
             await asyncio.wait([task], timeout=_LISTENER_CHECK_INTERVAL)
-            if task.done() or await _anybody_listens(servers):
+            if task.done() or await any_may_listen(servers, timeout=_LISTENER_CHECK_INTERVAL):
                 return await task
         raise UnavailableError("connection refused; is it running?")
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def _anybody_listens(servers: tuple[str, ...]) -> bool:
-    return any(await asyncio.gather(*map(_listens, servers)))
-
-
-async def _listens(server: str) -> bool:
-    """False only where the machine says so."""
-    host, _, port = server.rpartition(":")
-    try:
-        async with asyncio.timeout(_LISTENER_CHECK_INTERVAL):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    except ConnectionRefusedError:
-        return False
-    except (OSError, ValueError, TimeoutError):
-        return True
-    writer.close()
-    return True

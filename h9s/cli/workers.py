@@ -29,13 +29,27 @@ def _row(node: core_pb2.Node, pods: Sequence[core_pb2.Pod], now: float) -> list[
         node.metadata.name,
         node_status(node),
         f"{len(pods)}/{room}",
-        f"{asked.cpu_millis}m/{has.cpu_millis}m",
-        f"{quantity.format_bytes(asked.memory_bytes)}/{quantity.format_bytes(has.memory_bytes)}",
+        f"{_cores(asked)}/{_cores(has)}",
+        f"{_size(asked)}/{_size(has)}",
         info.container_runtime_version or UNKNOWN,
         _endpoint(node),
         info.kubelet_version or UNKNOWN,
         age(node.metadata.creation_timestamp, now),
     ]
+
+
+def _cores(resources: Resources) -> str:
+    return f"{resources.cpu_millis / 1000:g}"
+
+
+def _size(resources: Resources) -> str:
+    """Rounded: what fits is for the scheduler to reckon, this is to be read."""
+    count = float(resources.memory_bytes)
+    units = ["", "Ki", "Mi", "Gi", "Ti"]
+    while count >= 1024 and len(units) > 1:
+        count /= 1024
+        units.pop(0)
+    return f"{count:.1f}{units[0]}" if units[0] else f"{count:.0f}"
 
 
 def _endpoint(node: core_pb2.Node) -> str:

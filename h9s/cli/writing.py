@@ -127,7 +127,7 @@ async def apply_all(
 async def plan_all(client: Client, manifests: Sequence[Manifest]) -> list[Step]:
     """What is to be done about each manifest as things are now."""
     currents = await asyncio.gather(*(_read(client, manifest.message) for manifest in manifests))
-    return [plan(manifest.message, current) for manifest, current in zip(manifests, currents, strict=True)]
+    return [plan(manifest.claims, current) for manifest, current in zip(manifests, currents, strict=True)]
 
 
 async def _read(client: Client, message: ApiObject) -> ApiObject | None:

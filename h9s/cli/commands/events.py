@@ -8,7 +8,7 @@ import click
 
 from h9s._pb import core_pb2
 from h9s.api.kinds import ApiObject, find_kind
-from h9s.cli.columns import event_time
+from h9s.cli.columns import event_order
 from h9s.cli.options import command, output_option, pass_session
 from h9s.cli.output import print_objects
 from h9s.cli.reading import Found, Query, read_target
@@ -64,7 +64,7 @@ def COMMAND(
 
     async def work(client: Client) -> None:
         found = await read_target(client, target, query)
-        events = sorted(filter(is_wanted, found.objects), key=_order)
+        events = sorted((event for event in found.objects if is_wanted(event)), key=_order)
         show(
             events,
             "" if watch else f"No events found{'' if everywhere else f' in {session.namespace} namespace'}.",
@@ -81,6 +81,6 @@ def _selector(subject: Target | None) -> str:
     return f"involvedObject.kind={subject.kind.kind},involvedObject.name={subject.name}"
 
 
-def _order(event: ApiObject) -> int:
+def _order(event: ApiObject) -> tuple[int, int, str]:
     assert isinstance(event, core_pb2.Event)
-    return event_time(event).ToNanoseconds()
+    return event_order(event)

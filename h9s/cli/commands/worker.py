@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from h9s._pb import cluster_pb2, core_pb2
+from h9s._pb import core_pb2
 from h9s.cli.options import DURATION, HowbectlGroup, pass_session
+from h9s.cli.reachability import first_that_listens
 from h9s.cli.session import Session
 from h9s.cli.tables import align
 from h9s.cli.workers import worker_rows
 
 if TYPE_CHECKING:
     from h9s.client.client import Client
+
+#: How long, in seconds, a replica may take to accept a connection before another is named instead.
+_PATIENCE = 0.5
 
 
 @click.group("worker", cls=HowbectlGroup, invoke_without_command=True)
@@ -41,9 +46,17 @@ def COMMAND(ctx: click.Context) -> None:
     click.echo("To join another machine, run there what `howbectl worker join` prints.", err=True)
 
 
-def _new_token(session: Session, ttl: float) -> cluster_pb2.CreateJoinTokenResponse:
-    async def work(client: Client) -> cluster_pb2.CreateJoinTokenResponse:
-        return await client.create_join_token(round(ttl))
+@dataclass(frozen=True)
+class _Invitation:
+    token: str
+    address: str
+
+
+def _invite(session: Session, ttl: float) -> _Invitation:
+    async def work(client: Client) -> _Invitation:
+        created = await client.create_join_token(round(ttl))
+        address = await first_that_listens(created.join_addresses, timeout=_PATIENCE)
+        return _Invitation(created.token, address)
 
     return session.run(work)
 
@@ -61,8 +74,8 @@ def _join(session: Session, ttl: float) -> None:
 
     The token is a secret. It pins the cluster's CA, so the machine will trust this cluster only.
     """
-    created = _new_token(session, ttl)
-    click.echo(f"howbelet --join {created.join_addresses[0]} --token {created.token}")
+    invitation = _invite(session, ttl)
+    click.echo(f"howbelet --join {invitation.address} --token {invitation.token}")
 
 
 @COMMAND.command("token")
@@ -70,4 +83,4 @@ def _join(session: Session, ttl: float) -> None:
 @pass_session
 def _token(session: Session, ttl: float) -> None:
     """Print a new token alone."""
-    click.echo(_new_token(session, ttl).token)
+    click.echo(_invite(session, ttl).token)

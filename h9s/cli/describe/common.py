@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from h9s._pb import apps_pb2, core_pb2, meta_pb2
 from h9s.api.kinds import ApiObject, kind_of
 from h9s.api.owners import controller_of
-from h9s.cli.columns import age, event_age, event_source, event_time
+from h9s.cli.columns import age, event_age, event_order, event_source
 from h9s.cli.describe.sheet import Sheet
 from h9s.cli.merge import LAST_APPLIED
 
@@ -61,7 +61,7 @@ def put_conditions(sheet: Sheet, conditions: Iterable[meta_pb2.Condition], now: 
 
 def put_events(sheet: Sheet, events: Sequence[core_pb2.Event], now: float) -> None:
     """Oldest first, as things happened."""
-    ordered = sorted(events, key=lambda event: event_time(event).ToNanoseconds())
+    ordered = sorted(events, key=event_order)
     rows = [
         [event.type, event.reason, event_age(event, now), event_source(event), event.message.strip()]
         for event in ordered

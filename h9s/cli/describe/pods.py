@@ -23,7 +23,8 @@ def describe_pod(pod: core_pb2.Pod, related: Related, now: float) -> Sheet:
     sheet = Sheet()
     put_identity(sheet, pod)
     sheet.put("Node", _place(pod))
-    sheet.put("Start Time", moment(pod.status.start_time))
+    if pod.status.HasField("start_time"):
+        sheet.put("Start Time", moment(pod.status.start_time))
     put_labels(sheet, pod)
     sheet.put("Status", _status(pod, now))
     sheet.put_some("Reason", pod.status.reason)

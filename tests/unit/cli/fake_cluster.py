@@ -156,7 +156,7 @@ class FakeCluster(FakeApi):
         if isinstance(request, cluster_pb2.CreateJoinTokenRequest):
             self.token_ttls.append(request.ttl_seconds)
             return cluster_pb2.CreateJoinTokenResponse(
-                token="h9s1.id.secret.ca", join_addresses=["10.0.0.1:7403", "10.0.0.2:7413"]
+                token="h9s1.id.secret.ca", join_addresses=["127.0.0.1:1", "127.0.0.1:2"]
             )
         return super()._serve(server, method, request)
 

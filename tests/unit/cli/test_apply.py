@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from h9s._pb import apps_pb2, core_pb2
+from h9s.cli.manifests import with_written_zeros
 from h9s.cli.merge import LAST_APPLIED
 from tests.unit.cli.conftest import Howbectl
 from tests.unit.cli.fake_cluster import FakeCluster
@@ -203,3 +207,36 @@ def test_a_name_to_be_generated_cannot_be_applied(howbectl: Howbectl) -> None:
 def test_the_objects_can_be_printed(howbectl: Howbectl) -> None:
     assert howbectl("apply -f - -o name", stdin=WEB).stdout == "deployment.apps/web\n"
     assert "replicas: 2" in howbectl("apply -f - -o yaml", stdin=WEB).stdout
+
+
+def test_what_is_written_as_nothing_is_said_too(cluster: FakeCluster, howbectl: Howbectl) -> None:
+    resumed = WEB.replace("spec:\n  replicas", "spec:\n  paused: false\n  replicas", 1)
+    howbectl("apply -f -", stdin=resumed)
+    howbectl("rollout pause deploy/web")
+    assert howbectl("apply -f -", stdin=WEB.replace("web:1", "web:2")).exit_code == 0
+    assert not _deployment(cluster).spec.paused
+    howbectl("rollout pause deploy/web")
+    howbectl("apply -f -", stdin=WEB.replace("web:1", "web:3"))
+    assert _deployment(cluster).spec.paused
+    assert howbectl("apply -f -", stdin=resumed).stdout.endswith("configured\n")
+    assert not _deployment(cluster).spec.paused
+
+
+def test_lists_of_objects_are_read_as_documents_are(cluster: FakeCluster, howbectl: Howbectl) -> None:
+    items = "".join(f"\n- {json.dumps(yaml.safe_load(_pod(name)))}" for name in ("a", "b"))
+    result = howbectl("apply -f -", stdin=f"kind: List\nitems:{items}\n---\n---\n{_pod('c')}")
+    assert result.lines == ["pod/a created", "pod/b created", "pod/c created"]
+
+
+@given(
+    st.recursive(
+        st.dictionaries(st.sampled_from("abc"), st.integers(1, 2), max_size=3),
+        lambda inner: st.dictionaries(
+            st.sampled_from("abcd"), st.one_of(inner, st.lists(inner, max_size=2)), max_size=3
+        ),
+    ),
+    st.sampled_from([0, False, "", [], {}]),
+)
+def test_zeros_are_completed_and_nothing_else(known: dict[str, Any], zero: Any) -> None:
+    assert with_written_zeros(known, known) == known
+    assert with_written_zeros(known, {**known, "zero": zero, "null": None}) == {**known, "zero": zero}

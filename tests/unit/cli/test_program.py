@@ -114,7 +114,11 @@ def test_no_answer_is_one_line_with_the_addresses(cluster: FakeCluster, howbectl
 def test_where_nobody_listens_it_does_not_go_on_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     from h9s.cli import session
 
+    async def nobody(_servers: object, *, timeout: float) -> bool:
+        return False
+
     monkeypatch.setattr(session, "_LISTENER_CHECK_INTERVAL", 0.01)
+    monkeypatch.setattr(session, "any_may_listen", nobody)
     asked = asyncio.Event()
 
     async def forever() -> None:
