@@ -126,6 +126,7 @@ class Calls:
         backoff = self.backoff()
         tried: set[str] = set()
         last: H9sError | None = None
+        slow = 0
         while True:
             now = self.clock.monotonic()
             server = choose(tried)
@@ -136,7 +137,7 @@ class Calls:
                 await asyncio.sleep(wait)
                 tried.clear()
                 continue
-            limit = min(self.policy.attempt_timeout, deadline - now)
+            limit = min(self.policy.patience(slow), deadline - now)
             try:
                 answer = await self.transport.unary(server, method, request, timeout=limit)
             except H9sError as error:
@@ -148,6 +149,7 @@ class Calls:
                 self.failed(server, error, started=now)
                 # Where a queue is full, waiting helps, not asking somebody else.
                 tried.update(self.servers.known if isinstance(error, OverloadedError) else [server])
+                slow += isinstance(error, TimeoutExpiredError)
                 last = error
             else:
                 self._observe(method, "OK", started)

@@ -293,7 +293,7 @@ class Client:
         request = cluster_pb2.ClusterStatusRequest()
         if not server:
             return await self._calls.to_any(methods.STATUS, request, timeout=timeout)
-        limit = self._calls.policy.attempt_timeout if timeout is None else timeout
+        limit = self._calls.policy.patience(1) if timeout is None else timeout
         return await self._transport.unary(server, methods.STATUS, request, timeout=limit)
 
     async def create_join_token(self, ttl_seconds: int = 0) -> cluster_pb2.CreateJoinTokenResponse:

@@ -37,7 +37,7 @@ _MESSAGE_ITEMS = 512
 _MESSAGE_BYTES = 1024 * 1024
 _COMMIT_BYTES = 16 * 1024 * 1024
 #: How often, in seconds, deadlines and the stream's liveness are looked at.
-_SWEEP_SECONDS = 0.25
+_SWEEP_SECONDS = 0.1
 
 _Stream: TypeAlias = Duplex[api_pb2.CommitStreamRequest, api_pb2.CommitStreamResponse]
 
@@ -77,6 +77,8 @@ class CommitStream:
         self._wakeup = asyncio.Event()
         self._stream: _Stream | None = None
         self._last_heard = 0.0
+        #: Streams in a row that were left because nothing came.
+        self._silent_streams = 0
         self._observe_ok = metrics.REQUEST_SECONDS.labels(calls.name, COMMIT_STREAM.name, "OK").observe
         self._outstanding_gauge = metrics.OUTSTANDING_COMMITS.labels(calls.name)
 
@@ -196,6 +198,7 @@ class CommitStream:
     async def _receive(self, stream: _Stream, server: str) -> NoReturn:
         while (message := await stream.read()) is not None:
             now = self._last_heard = self._clock.monotonic()
+            self._silent_streams = 0
             moved: NotLeaderError | None = None
             for item in message.items:
                 if item.HasField("error"):
@@ -266,13 +269,15 @@ class CommitStream:
             for tag in late:
                 self._finish(tag, TimeoutExpiredError("no leader answered the commit in time"))
             if self._stream is not None and self._is_silent(now):
+                self._silent_streams += 1
                 self._stream.cancel()
 
     def _is_silent(self, now: float) -> bool:
         oldest = next(iter(self._outstanding.values()), None)
         if oldest is None:
             return False
-        return now - max(self._last_heard, oldest.started) > self._calls.policy.attempt_timeout
+        waited = now - max(self._last_heard, oldest.started)
+        return waited > self._calls.policy.patience(self._silent_streams)
 
 
 def _first(errors: BaseExceptionGroup[H9sError]) -> H9sError:

@@ -18,12 +18,15 @@ class RetryPolicy:
 
     #: The first wait, the factor from each wait to the next, and the longest wait.
     initial: float = 0.01
-    factor: float = 1.4
+    factor: float = 1.2
     maximum: float = 1.0
     #: Each wait is multiplied by a random factor between 1 - jitter and 1 + jitter.
     jitter: float = 0.2
-    #: How long one server may take to answer one attempt.
-    attempt_timeout: float = 2.0
+    #: How long a server may take to answer before another is asked, at first and at most: twice as
+    #: long after every attempt that took too long. A write keeps its request id, so it does not matter
+    #: if the first server was only slow. Best above the apiservers' election timeout.
+    attempt_timeout: float = 0.5
+    attempt_timeout_maximum: float = 8.0
     #: How long all attempts of one call may take together.
     deadline: float = 30.0
     #: How long a watch stream may be silent. Servers send a bookmark about every second.
@@ -34,6 +37,10 @@ class RetryPolicy:
             raise ValueError(f"not a sensible back-off: {self}")
         if min(self.attempt_timeout, self.deadline, self.liveness) <= 0:
             raise ValueError(f"time limits must be above zero: {self}")
+
+    def patience(self, failures: int) -> float:
+        """How long a server may take after so many attempts that took too long."""
+        return min(self.attempt_timeout * 2.0 ** min(failures, 30), self.attempt_timeout_maximum)
 
 
 DEFAULT_POLICY = RetryPolicy()

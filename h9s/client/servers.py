@@ -19,8 +19,8 @@ class Servers:
     """The known apiservers of one client.
 
     A server that failed is avoided for as long as its failure took to show: one that refuses
-    connections costs nothing to try again, one that hangs does. An avoided server is still tried
-    when there is no other.
+    connections costs nothing to try again, one that hangs does. It is tried all the same when all
+    have failed, or when another says that it leads: that one has heard from it.
     """
 
     def __init__(self, seeds: Sequence[str], *, clock: Clock, rng: random.Random) -> None:
@@ -52,10 +52,11 @@ class Servers:
 
     def redirect(self, refused_by: str, leader: str) -> None:
         """`refused_by` does not lead; it named `leader` ("" if it knows none)."""
-        if leader and leader not in self._known:
-            self._known.append(leader)
-        if leader and leader != refused_by and not self._is_avoided(leader):
+        if leader and leader != refused_by:
+            if leader not in self._known:
+                self._known.append(leader)
             self._leader = leader
+            self._avoided_until.pop(leader, None)
         elif self._leader == refused_by:
             self._leader = ""
 
@@ -81,10 +82,8 @@ class Servers:
     def _best(self, preferred: str, tried: Collection[str]) -> str | None:
         start = self._known.index(preferred or self._reader)
         order = self._known[start:] + self._known[:start]
-        untried = [server for server in order if server not in tried]
-        return next((server for server in untried if not self._is_avoided(server)), None) or next(
-            iter(untried), None
-        )
+        candidates = [server for server in order if not self._is_avoided(server)] or order
+        return next((server for server in candidates if server not in tried), None)
 
     def _is_avoided(self, server: str) -> bool:
         return self._clock.monotonic() < self._avoided_until.get(server, 0.0)

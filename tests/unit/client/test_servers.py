@@ -49,23 +49,28 @@ def test_a_redirect_is_followed(servers):
     assert servers.known == ("a", "b", "c", "d")
 
 
-def test_a_redirect_to_a_server_that_has_just_failed_is_not_followed(servers, clock):
+def test_a_server_that_failed_is_avoided_for_as_long_as_that_took(servers, clock):
     servers.leads("a")
     servers.failed("a", after_seconds=1.5)
-    servers.redirect("b", "a")
-    assert servers.for_writing({"b"}) == "c"
+    assert servers.for_writing() == "b"
+    assert servers.for_writing({"b", "c"}) is None
     clock.now += 1.6
+    assert servers.for_writing({"b", "c"}) == "a"
+
+
+def test_a_failed_server_that_another_calls_the_leader_is_tried_at_once(servers):
+    servers.failed("a", after_seconds=1.5)
     servers.redirect("b", "a")
-    assert servers.for_writing() == "a"
+    assert servers.for_writing({"b"}) == "a"
 
 
 def test_a_failure_that_showed_at_once_is_soon_forgotten(servers, clock):
     servers.answered("a")
     servers.failed("a", after_seconds=0.0)
     assert servers.for_reading() == "b"
+    assert servers.for_reading({"b", "c"}) is None
     clock.now += 0.03
-    servers.redirect("b", "a")
-    assert servers.for_writing() == "a"
+    assert servers.for_reading({"b", "c"}) == "a"
 
 
 def test_when_all_have_failed_they_are_tried_all_the_same(servers):
