@@ -236,7 +236,7 @@ class AppendEntries(_message.Message):
     PREV_LOG_TERM_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Counts the leader's messages to this follower within its term."""
+    """Counts the leader's messages to this follower. 0: success need not be answered."""
     commit_index: _builtins.int
     prev_log_index: _builtins.int
     prev_log_term: _builtins.int

@@ -9,7 +9,8 @@ are per instance and many replicas can live in one process. What is replaced, an
 - pipe notifier and poller: the event loop wakes the engine; theirs leak descriptors.
 - `__doApplyCommand`: hands the entry's bytes and index to the state machine. An exception is fatal:
   the stock engine would log it and try again for ever.
-- `__applyLogEntries`: does not announce the commit by itself when new entries are about to.
+- `__applyLogEntries`: does not announce the commit at once: first come the answers to the writers,
+  and new entries announce it as well (see `announce_commit`).
 - `__sendAppendEntries`: bounded messages and a window per follower, in a fixed order. The stock
   one splits entries wrongly, sends what is in flight again, and iterates over a set.
 - `__tryLogCompaction`: never; snapshots and compaction are h9s's own.
@@ -42,8 +43,12 @@ _MAX_BATCH = 1 << 40  # never reached: the engine must not split entries
 class Member(EngineNode):  # type: ignore[misc]
     """A replica as the engine knows it: by id, hashed alike in every process."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._hash = int.from_bytes(name.encode()[-7:], "big")
+
     def __hash__(self) -> int:
-        return int.from_bytes(self.id.encode()[-7:], "big")
+        return self._hash
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Member) and self.id == other.id
@@ -97,24 +102,17 @@ class Engine:
         self._object = _bind(module, host, self)(
             self.members[replica_id], self.others, conf, transportClass=transport_class
         )
-        self._queued = 0
+        self._announced_commit = 0
 
     # --- driving -----------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Whatever is due: election, commit, apply, heartbeats, queued commands."""
         self._object.doTick(0.0)
-        self._queued = 0
 
     def propose(self, command: bytes) -> None:
         """Queue an entry; the next tick appends it if this replica leads then, and drops it if not."""
-        self._queued += 1
         self._object._applyCommand(command, None, 0)
-
-    @property
-    def has_queued(self) -> bool:
-        """Entries wait for the next tick."""
-        return self._queued > 0
 
     def next_deadline(self) -> float:
         """When the next tick is due at the latest, in the clock's monotonic seconds."""
@@ -199,6 +197,21 @@ class Engine:
             if member in connected:
                 self.replicate(member.id, heartbeat=True)
 
+    @property
+    def commit_is_unannounced(self) -> bool:
+        """The followers have not been told how far they may apply."""
+        return bool(self.others) and self.is_leader and self._announced_commit < self.commit_index
+
+    def announce_commit(self) -> None:
+        """Tell the followers how far they may apply, unless an earlier message has."""
+        if not self.commit_is_unannounced:
+            return
+        connected = self._get("connectedNodes")
+        for member in self.others:
+            if member in connected:
+                self._send(member.id, [], quiet=True)
+        self._announced_commit = self.commit_index
+
     def replicate(self, name: str, *, heartbeat: bool) -> None:
         """Send what the follower lacks as far as its window allows; if nothing, maybe a heartbeat."""
         sent = heartbeat
@@ -231,18 +244,20 @@ class Engine:
             entries.append(entry)
         return entries
 
-    def _send(self, name: str, entries: list[LogTuple]) -> None:
+    def _send(self, name: str, entries: list[LogTuple], *, quiet: bool = False) -> None:
         previous = self.next_index(name) - 1
         term = self.journal.term_at(previous)
         if term is None:
             raise SafetyError(f"replica {name} needs entry {previous}, which is not in the log")
+        self._announced_commit = self.commit_index
         message = {
             "type": "append_entries",
             "term": self.term,
-            "commit_index": self.commit_index,
+            "commit_index": self._announced_commit,
             "entries": entries,
             "prevLogIdx": previous,
             "prevLogTerm": term,
+            "quiet": quiet,
         }
         self._get("transport").send(self.members[name], message)
 
@@ -265,7 +280,8 @@ def _bind(module: ModuleType, host: EngineHost, engine: Engine) -> type[Any]:
                 host.apply(self.raftLastApplied + 1, command[1:])
 
         def _SyncObj__applyLogEntries(self) -> bool:
-            return bool(base._SyncObj__applyLogEntries(self)) and not engine.has_queued
+            base._SyncObj__applyLogEntries(self)
+            return False
 
         def _SyncObj__sendAppendEntries(self) -> None:
             engine.broadcast()

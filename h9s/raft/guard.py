@@ -76,6 +76,8 @@ class GuardedTransport(Transport):  # type: ignore[misc]
         if kind == "append_entries":
             self._fill_append(node.id, message, out)
         elif kind == "next_node_idx":
+            if not self._answering:
+                return True
             self._fill_ack(message, out)
         elif kind == "request_vote":
             self._voters = set()
@@ -95,7 +97,8 @@ class GuardedTransport(Transport):  # type: ignore[misc]
 
     def _fill_append(self, name: str, message: dict[str, Any], out: log_pb2.PeerMessage) -> None:
         append = out.append_entries
-        self._sequence[name] = append.sequence = self._sequence.get(name, 0) + 1
+        if not message["quiet"]:
+            self._sequence[name] = append.sequence = self._sequence.get(name, 0) + 1
         append.commit_index = message["commit_index"]
         append.prev_log_index = message["prevLogIdx"]
         append.prev_log_term = message["prevLogTerm"]

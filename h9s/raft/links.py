@@ -181,6 +181,7 @@ class _Connection(asyncio.Protocol):
         self._name = ""
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
+        self._sent, self._received = SENT_BYTES.labels("?"), RECEIVED_BYTES.labels("?")
         self.was_established = False
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -193,8 +194,7 @@ class _Connection(asyncio.Protocol):
             self.abort("it takes nothing")
             return False
         transport.write(_LENGTH.pack(len(data)) + data)
-        if self._name:
-            SENT_BYTES.labels(self._name).inc(len(data))
+        self._sent.inc(len(data))
         return True
 
     def abort(self, reason: str) -> None:
@@ -243,7 +243,7 @@ class _Connection(asyncio.Protocol):
 
     def _take(self, message: bytes) -> bool:
         if self._name:
-            RECEIVED_BYTES.labels(self._name).inc(len(message))
+            self._received.inc(len(message))
             self._links.received(self._name, message)
             return True
         problem = self._introduce(message)
@@ -266,6 +266,7 @@ class _Connection(asyncio.Protocol):
         if self._expected is not None and name != self._expected:
             return f"at the address of {self._expected} there is {name}"
         self._name = name
+        self._sent, self._received = SENT_BYTES.labels(name), RECEIVED_BYTES.labels(name)
         if not self._links.established(self, name):
             self._name = ""
             return f"{name} is no member of this cluster"

@@ -21,6 +21,9 @@ from h9s.raft.journal import Journal
 from h9s.raft.read_index import ReadIndex
 from h9s.raft.settings import RaftSettings
 
+#: Turns of the event loop in which answers and new writes go first.
+_TURNS_BEFORE_ANNOUNCEMENT = 3
+
 
 class LinkHandler(Protocol):
     """Who gets what arrives over the links."""
@@ -110,6 +113,7 @@ class RaftNode:
         self.role = Role("follower", "", self.engine.term, ready=False)
         self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._tick_is_scheduled = False
+        self._announcement_is_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
 
@@ -209,10 +213,21 @@ class RaftNode:
             self.stop()
             self._on_fatal(error)
             return
+        if self.engine.commit_is_unannounced and not self._announcement_is_scheduled:
+            self._announcement_is_scheduled = True
+            self._loop.call_soon(self._announce_commit, _TURNS_BEFORE_ANNOUNCEMENT)
         self._release_applied()
         self._observe_role()
         if self._has_work_left():
             self._wake()
+
+    def _announce_commit(self, turns: int) -> None:
+        """After the writers have their answers; by then new entries may have told the followers."""
+        if turns and not self._stopped:
+            self._loop.call_soon(self._announce_commit, turns - 1)
+            return
+        self._announcement_is_scheduled = False
+        self._guarded(self.engine.announce_commit)
 
     def _has_work_left(self) -> bool:
         """A lone replica commits what it appended only at its next tick: nobody will answer."""
