@@ -40,7 +40,7 @@ class Deletion:
 async def delete_targets(
     client: Client, wanted: Sequence[tuple[Target, Query]], deletion: Deletion
 ) -> list[ApiObject]:
-    """Delete what the targets name, as one transaction, and say what it was.
+    """Delete what the targets name and say what it was; one transaction per thousand objects.
 
     Raises NotFoundError where a name is not there, unless that is to be ignored; nothing is deleted then.
     An object that was replaced by one of its name in the meantime is looked at again, not deleted unseen.

@@ -56,6 +56,8 @@ def open_client(
     config: ClientConfig, *, clock: Clock, rng: random.Random, deadline: float
 ) -> AbstractAsyncContextManager[Client]:
     """The real one."""
+    # Errors reach the user as one line of ours; gRPC would print its own beside it.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from h9s.client.client import Client
     from h9s.client.retry import DEFAULT_POLICY
 
@@ -137,6 +139,11 @@ class Session:
 
 
 def _no_answer(error: H9sError, servers: tuple[str, ...]) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in error.message:
+        return (
+            f"what answers at {', '.join(servers)} is not the cluster of this configuration: its certificate"
+            " is from another CA. Was the cluster made anew? Then use its new howbectl.yaml"
+        )
     if all(server in error.message for server in servers):
         return f"{error.message}; `howbectl cluster status` shows how the replicas are"
     return f"no answer from the cluster (tried {', '.join(servers)}): {error.message}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
+from h9s._pb import core_pb2
 from h9s.api.kinds import ApiObject
+from h9s.cli.columns import event_order
 from h9s.cli.completion import complete_targets
 from h9s.cli.options import command, output_option, pass_session, selector_option
 from h9s.cli.output import print_objects
@@ -83,8 +86,7 @@ def COMMAND(
         found = await read_present(client, wanted, query)
         objects = [result for result in found if isinstance(result, Found)]
         missing = [result for result in found if isinstance(result, NotFoundError)]
-        if sort_by:
-            objects = [Found(f.target, sort_objects(f.objects, sort_by), f.revision) for f in objects]
+        objects = [replace(each, objects=_sorted(each.objects, sort_by)) for each in objects]
         show = _shower(session, style, output, single=_is_single(wanted))
         if not watch_only:
             show(objects, not watch and not missing)
@@ -96,6 +98,15 @@ def COMMAND(
             )
 
     session.run(work)
+
+
+def _sorted(objects: Sequence[ApiObject], path: str | None) -> tuple[ApiObject, ...]:
+    """By name, as they come; events as they happened, unless the user wants another order."""
+    if path:
+        return sort_objects(objects, path)
+    return tuple(
+        sorted(objects, key=lambda each: event_order(each) if isinstance(each, core_pb2.Event) else ())
+    )
 
 
 def _is_single(wanted: Sequence[Target]) -> bool:

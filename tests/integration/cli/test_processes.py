@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from h9s import pki
 from h9s.config import ClientConfig
 from tests.integration.cli.conftest import Howbectl
 
@@ -132,18 +133,33 @@ def test_nobody_there_is_one_line_with_all_addresses(
         assert server in result.stderr
 
 
-def test_a_certificate_of_another_cluster_is_refused_in_one_line(
-    howbectl: Howbectl, config: Path, tmp_path: Path
-) -> None:
-    from h9s import pki
+def _run_with(config: Path, line: str) -> subprocess.CompletedProcess[str]:
+    """As a process of its own: gRPC writes to stderr past Python."""
+    return subprocess.run(
+        [sys.executable, "-m", "h9s.cli", "--config", str(config), *line.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
+
+def test_a_configuration_of_another_cluster_is_told_apart(config: Path, tmp_path: Path) -> None:
     other = pki.create_ca("other")
-    stranger = pki.issue(other, common_name="x", organization="h9s:admin")
+    path = tmp_path / "other.yaml"
+    replace(ClientConfig.load(config), ca=other.certificate).save(path)
+    done = _run_with(path, "get pods --request-timeout=1s")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is not the cluster of this configuration" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_stranger_is_refused_in_one_line(config: Path, tmp_path: Path) -> None:
+    stranger = pki.issue(pki.create_ca("other"), common_name="x", organization="h9s:admin")
     path = tmp_path / "stranger.yaml"
     replace(ClientConfig.load(config), certificate=stranger.certificate, key=stranger.key).save(path)
-    result = howbectl(f"--config {path} get pods --request-timeout=1s")
-    assert result.exit_code == 1
-    assert len(result.stderr.splitlines()) == 1
+    done = _run_with(path, "get pods --request-timeout=1s")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_pod_that_a_howbelet_has_to_stop_is_shown_terminating(howbectl: Howbectl) -> None:
@@ -177,11 +193,9 @@ def test_the_shell_completes_names_from_the_cluster(howbectl: Howbectl, config: 
 
 
 def test_a_join_command_carries_a_token_of_this_cluster(howbectl: Howbectl, config: Path) -> None:
-    from h9s.pki import JoinToken
-
     words = howbectl("worker join --ttl=5m").stdout.split()
     assert words[:2] == ["howbelet", "--join"]
-    assert JoinToken.parse(words[-1]).ca.strip() == ClientConfig.load(config).ca.strip()
+    assert pki.JoinToken.parse(words[-1]).ca.strip() == ClientConfig.load(config).ca.strip()
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,12 @@ def test_a_watch_whose_history_is_gone_reads_again(cluster: FakeCluster, howbect
     assert howbectl("get pods -w -o name").lines == ["pod/web", "pod/late"]
 
 
+def test_events_come_as_they_happened(cluster: FakeCluster, howbectl: Howbectl) -> None:
+    for name, seconds_ago in (("a", 5), ("b", 50), ("c", 5)):
+        cluster.put(event(name, seconds_ago=seconds_ago))
+    assert howbectl("get events -o name").lines == ["event/b", "event/a", "event/c"]
+
+
 def test_events_are_shown_with_their_repeats(cluster: FakeCluster, howbectl: Howbectl) -> None:
     cluster.put(event("e1", count=3, seconds_ago=5, reason="BackOff", type="Warning", message="again"))
     header, row = howbectl("get events").lines
