@@ -23,6 +23,7 @@ from h9s.kubelet.runtime import GoneError, RuntimeFailureError, RuntimeUnavailab
 #: The oldest engine API that everything used here is in.
 MINIMUM_API_VERSION = "1.40"
 _MAX_CALLS = 8
+_GONE = ("No such container", "non running container")
 #: An engine under load may take long to start a container; one that takes longer than this hangs.
 _TIMEOUT_SECONDS = 120
 
@@ -88,7 +89,8 @@ def translate(error: Exception) -> RuntimeFailureError:
     """The engine's answer, or the lack of one, as one of our errors."""
     if isinstance(error, docker.errors.APIError) and error.response is not None:
         message = str(error.explanation or error)
-        gone = error.response.status_code == 404 or "non running container" in message
+        # A container that joins the network of one that is gone is refused with another code.
+        gone = error.response.status_code == 404 or any(text in message for text in _GONE)
         return GoneError(message) if gone else RuntimeFailureError(message)
     return RuntimeUnavailableError(f"the Docker Engine does not answer: {error}")
 

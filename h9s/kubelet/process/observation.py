@@ -52,8 +52,17 @@ def observed_container(
     )
 
 
+def send_signal(record: dict[str, Any], number: signal.Signals) -> None:
+    """Signal a container's main process, unless its number is another process's by now."""
+    if is_alive(record):
+        try:
+            os.kill(record["pid"], number)
+        except ProcessLookupError:
+            return
+
+
 def signal_group(record: dict[str, Any], number: signal.Signals) -> None:
-    """Signal the group of a container's process, unless its number is another process's by now."""
+    """The same for its process group."""
     if is_alive(record):
         try:
             os.killpg(record["pid"], number)

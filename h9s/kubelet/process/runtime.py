@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from h9s.kubelet.process.addresses import Addresses
 from h9s.kubelet.process.exec_session import ProcessExec
 from h9s.kubelet.process.logs import read_log
 from h9s.kubelet.process.machine import machine_info
-from h9s.kubelet.process.observation import observed_container, signal_group
+from h9s.kubelet.process.observation import observed_container, send_signal, signal_group
 from h9s.kubelet.process.records import ContainerId, PodDirectory, read_json, write_json
 from h9s.kubelet.process.watcher import ProcessWatcher
 from h9s.kubelet.runtime import (
@@ -172,20 +172,19 @@ class ProcessRuntime:
         self._look_after(ContainerId.parse(container_id).pod_uid, directory)
 
     async def terminate_container(self, container_id: str) -> None:
-        """See `Runtime.terminate_container`: the whole process group is asked, as a shell that waits for
-        its commands would not pass the signal on."""
-        self._signal(self._directory(container_id), signal.SIGTERM)
+        """See `Runtime.terminate_container`: the main process alone is asked, as by an engine."""
+        self._signal(self._directory(container_id), signal.SIGTERM, send_signal)
 
     async def kill_container(self, container_id: str) -> None:
         """See `Runtime.kill_container`."""
-        self._signal(self._directory(container_id), signal.SIGKILL)
+        self._signal(self._directory(container_id), signal.SIGKILL, signal_group)
 
     async def remove_container(self, container_id: str) -> None:
         """See `Runtime.remove_container`."""
         parsed = ContainerId.parse(container_id)
         pod = PodDirectory(self._root, parsed.pod_uid)
         directory = pod.container(parsed.name, parsed.attempt)
-        self._signal(directory, signal.SIGKILL)
+        self._signal(directory, signal.SIGKILL, signal_group)
         # The shim may be writing its last files; without a configuration the rest is nothing.
         (directory / "config.json").unlink(missing_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
@@ -255,10 +254,12 @@ class ProcessRuntime:
         shim = read_json(directory / "shim.json")
         return shim is not None and self._watcher.watch(shim, lambda: self._events.put_nowait(pod_uid))
 
-    def _signal(self, directory: Path, number: signal.Signals) -> None:
+    def _signal(
+        self, directory: Path, number: signal.Signals, send: Callable[[dict[str, Any], signal.Signals], None]
+    ) -> None:
         started = read_json(directory / "start.json")
         if started is not None and not (directory / "exit.json").exists():
-            signal_group(started, number)
+            send(started, number)
 
     def _clean_up(self, pod: PodDirectory) -> None:
         if not any(pod.sandboxes()) and not any(pod.containers()):
