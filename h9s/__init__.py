@@ -1,5 +1,11 @@
 """h9s ("howbernetes"): a container orchestrator whose control plane does not go down."""
 
+import os
+
+# gRPC's core writes lines of its own to stderr about every failed handshake. All of that reaches
+# callers as exceptions, and it has to be said before anything imports gRPC.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 __version__: str
 
 

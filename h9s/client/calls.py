@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from h9s.client import metrics
 from h9s.client.retry import Backoff, RetryPolicy, is_retriable
 from h9s.client.servers import Servers
-from h9s.client.transport import Method, NotConnectedError, Transport
+from h9s.client.transport import Method, NotConnectedError, Transport, UntrustedServerError
 from h9s.clock import Clock
 from h9s.errors import (
     FutureRevisionError,
@@ -126,6 +126,7 @@ class Calls:
         backoff = self.backoff()
         tried: set[str] = set()
         last: H9sError | None = None
+        untrusted: set[str] = set()
         slow = 0
         while True:
             now = self.clock.monotonic()
@@ -142,7 +143,9 @@ class Calls:
                 answer = await self.transport.unary(server, method, request, timeout=limit)
             except H9sError as error:
                 fate.note(error)
-                if not self._may_retry(error, started):
+                if isinstance(error, UntrustedServerError):
+                    untrusted.add(server)
+                if untrusted.issuperset(self.servers.known) or not self._may_retry(error, started):
                     self._observe(method, error.reason, started)
                     raise
                 metrics.RETRIES.labels(self.name, method.name, error.reason).inc()

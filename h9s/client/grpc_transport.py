@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from h9s._pb import api_pb2
 from h9s.client.error_detail import TRAILER, to_error
-from h9s.client.transport import Duplex, Method, NotConnectedError
+from h9s.client.transport import Duplex, Method, NotConnectedError, UntrustedServerError
 from h9s.config import ClientConfig
 from h9s.errors import (
     ForbiddenError,
@@ -65,7 +65,11 @@ SERVER_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.so_reuseport", 0),
 )
 
-#: What gRPC says of a write on a call whose connection has gone, under the code INTERNAL.
+#: What gRPC says, under the code UNAVAILABLE, where there is no connection; and why not, where the
+#: certificate did not pass.
+_NO_CONNECTION = "failed to connect"
+_NOT_TRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
+#: What it says of a write on a call whose connection has gone, under the code INTERNAL.
 _BROKEN_CALL = "Internal error from Core"
 
 _BY_CODE: dict[grpc.StatusCode, type[H9sError]] = {
@@ -113,8 +117,11 @@ def error_of_call(error: grpc.aio.AioRpcError, server: str) -> H9sError:
     details = error.details() or error.code().name
     if details == _BROKEN_CALL:
         return UnavailableError(f"{server}: the connection broke")
-    if error.code() is grpc.StatusCode.UNAVAILABLE and "failed to connect" in details:
-        return NotConnectedError(f"{server}: {details}")
+    if error.code() is grpc.StatusCode.UNAVAILABLE and _NO_CONNECTION in details:
+        reason = details.partition("last error: ")[2] or details
+        if any(sign in details for sign in _NOT_TRUSTED):
+            return UntrustedServerError(f"{server} is not a server of this cluster: {reason}")
+        return NotConnectedError(f"{server}: {reason}")
     cls = _BY_CODE.get(error.code(), InternalError)
     return cls(f"{server}: {details}")
 

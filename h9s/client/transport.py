@@ -58,6 +58,10 @@ class NotConnectedError(UnavailableError):
     """No connection to the server: the request was not sent, so it did nothing."""
 
 
+class UntrustedServerError(NotConnectedError):
+    """Who answers there cannot prove to be a server of this cluster. Nothing was sent."""
+
+
 class Duplex(Protocol[Q_contra, R_co]):
     """A stream in both directions. One task may write while another reads."""
 

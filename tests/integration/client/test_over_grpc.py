@@ -7,6 +7,8 @@ import pytest
 from h9s import pki
 from h9s._pb import api_pb2, core_pb2, meta_pb2
 from h9s.client import BatchingClient, Client, RetryPolicy, operations
+from h9s.client.transport import UntrustedServerError
+from h9s.clock import SystemClock
 from h9s.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -168,10 +170,37 @@ async def test_a_server_that_cannot_prove_itself_gets_nothing(cluster):
     )
     for wire in cluster.wires:
         await cluster.restart(wire, other_name)
-    async with cluster.client(retry=RetryPolicy(deadline=1.0)) as client:
-        with pytest.raises(TimeoutExpiredError):
+    async with cluster.client() as client:
+        with pytest.raises(UntrustedServerError, match=r"not a server of this cluster: .*Hostname"):
             await client.get(core_pb2.Pod, "web")
     assert not cluster.api.requests
+
+
+async def test_a_cluster_of_another_ca_is_an_error_at_once(cluster):
+    config = cluster.config(ca=pki.create_ca("test"))
+    async with cluster.client(config=config) as client:
+        with pytest.raises(UntrustedServerError, match="CERTIFICATE_VERIFY_FAILED"):
+            await client.get(core_pb2.Pod, "web")
+
+
+async def test_one_server_whose_certificate_has_expired_is_passed_over(cluster):
+    class LongAgo(SystemClock):
+        def wall(self) -> float:
+            return super().wall() - 400 * 86_400
+
+    old = pki.issue(
+        CA,
+        common_name="r1",
+        organization=pki.ROLE_REPLICA,
+        dns_names=[pki.APISERVER_NAME],
+        server=True,
+        clock=LongAgo(),
+    )
+    cluster.api.objects.put(pod("web"))
+    await cluster.restart(cluster.wires[0], old)
+    for seed in range(5):
+        async with cluster.client(seed=seed) as client:
+            await client.get(core_pb2.Pod, "web")
 
 
 async def test_closing_ends_what_is_under_way_with_an_error_and_not_with_a_cancellation(cluster):
