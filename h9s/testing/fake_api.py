@@ -246,6 +246,7 @@ class _FakeCommitStream(Generic[Q, R]):
 
     async def _connect(self) -> None:
         if self._generation is None:
+            await self._or_cancelled()
             self._generation = await self._api.reach(self._server)
 
     async def _or_cancelled(self) -> None:
