@@ -59,8 +59,9 @@ def engine() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture
 async def steady(cluster: LocalCluster, howbectl: Howbectl) -> list[core_pb2.Pod]:
-    """Four running pods, made once and kept."""
+    """Four running pods, kept from test to test."""
     await howbectl.ok("apply", "-f", "-", stdin=MANIFEST)
+    await howbectl.ok("scale", "deployment", "steady", "--replicas=4")
     async with client_of(cluster) as client:
         return await await_ready_pods(client, "app=steady", 4)
 
@@ -129,16 +130,20 @@ async def test_a_container_lost_behind_h9s_back_is_restored_within_two_seconds(
         assert took < 2.0
 
 
-async def test_a_restarted_howbelet_adopts_its_containers(cluster: LocalCluster, steady: list[core_pb2.Pod]):
+async def test_a_restarted_howbelet_adopts_its_containers(
+    cluster: LocalCluster, howbectl: Howbectl, engine: docker.DockerClient, steady: list[core_pb2.Pod]
+):
     async with client_of(cluster) as client:
-        before = await await_ready_pods(client, "app=steady", 4)
         for name in cluster.node_names:
             cluster.kill(name)
             cluster.start(name)
-        # Ready again means that a howbelet of this life has spoken for it.
-        after = await await_ready_pods(client, "app=steady", 4)
-        assert container_ids(after) == container_ids(before)
-        assert restarts(after) == restarts(before)
+        # Two more pods on each worker: the restarted howbelets are at work.
+        await howbectl.ok("scale", "deployment", "steady", "--replicas=8")
+        after = await await_ready_pods(client, "app=steady", 8)
+        assert container_ids(steady).items() <= container_ids(after).items()
+        assert restarts(after) == restarts(steady)
+        for pod in steady:
+            assert container_of(engine, pod).status == "running"
 
 
 async def test_containers_run_and_are_restored_while_the_control_plane_is_away(
