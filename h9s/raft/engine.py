@@ -103,6 +103,8 @@ class Engine:
             self.members[replica_id], self.others, conf, transportClass=transport_class
         )
         self._announced_commit = 0
+        #: By replica: in which term its position was last set, and to what.
+        self._restarts: dict[str, tuple[int, int]] = {}
 
     # --- driving -----------------------------------------------------------------------------
 
@@ -184,14 +186,20 @@ class Engine:
         return int(self._get("raftNextIndex").get(self.members[name], 0))
 
     def set_next_index(self, name: str, index: int) -> None:
-        """Send from `index` on."""
+        """Send from `index` on; what is before it is under way or acknowledged."""
         self._get("raftNextIndex")[self.members[name]] = index
+
+    def restart_at(self, name: str, index: int) -> None:
+        """Send from `index` on; nothing is under way."""
+        self.set_next_index(name, index)
+        self._restarts[name] = (self.term, index)
 
     # --- replication -------------------------------------------------------------------------
 
     def broadcast(self) -> None:
         """Send to every connected follower what it lacks, or else a heartbeat."""
         self._set("newAppendEntriesTime", self._monotonic() + self._settings.heartbeat_interval)
+        self._announced_commit = self.commit_index
         connected = self._get("connectedNodes")
         for member in self.others:
             if member in connected:
@@ -225,14 +233,13 @@ class Engine:
     def _window(self, name: str) -> list[LogTuple]:
         """The next entries for the follower: at least one if nothing is in flight."""
         first = self.journal[0].index
-        start, acknowledged = self.next_index(name), self.match_index(name)
+        start = self.next_index(name)
         if start > self.last_index:
             return []
         in_flight = 0
-        for entry in self.journal[max(acknowledged + 1 - first, 0) : start - first]:
+        for entry in self.journal[self._first_in_flight(name) - first : start - first]:
             in_flight += len(entry.command)
-        room = self._settings.max_in_flight_bytes - in_flight
-        if in_flight and room <= 0:
+        if in_flight and in_flight >= self._settings.max_in_flight_bytes:
             return []
         entries: list[LogTuple] = []
         size = 0
@@ -244,16 +251,23 @@ class Engine:
             entries.append(entry)
         return entries
 
+    def _first_in_flight(self, name: str) -> int:
+        """The first entry that may be under way. A new leader knows of no acknowledgement yet, but
+        what is older than its term was sent only if the follower turned out to lack it."""
+        term, restart = self._restarts.get(name, (0, 0))
+        if term != self.term:
+            restart = self.own_term_index or 0
+        return max(self.match_index(name) + 1, restart)
+
     def _send(self, name: str, entries: list[LogTuple], *, quiet: bool = False) -> None:
         previous = self.next_index(name) - 1
         term = self.journal.term_at(previous)
         if term is None:
             raise SafetyError(f"replica {name} needs entry {previous}, which is not in the log")
-        self._announced_commit = self.commit_index
         message = {
             "type": "append_entries",
             "term": self.term,
-            "commit_index": self._announced_commit,
+            "commit_index": self.commit_index,
             "entries": entries,
             "prevLogIdx": previous,
             "prevLogTerm": term,

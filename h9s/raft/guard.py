@@ -60,7 +60,10 @@ class GuardedTransport(Transport):  # type: ignore[misc]
         """A connection is there; whatever the last one lost is sent again."""
         engine = self._engine
         if engine.is_leader:
-            engine.set_next_index(name, max(engine.match_index(name) + 1, 2))
+            # Of a follower that has not answered in this term nothing is known: the end of the log is
+            # a guess, and its answer says better.
+            known = engine.match_index(name)
+            engine.restart_at(name, known + 1 if known else engine.last_index + 1)
         self._onNodeConnected(engine.members[name])
 
     def disconnected(self, name: str) -> None:
@@ -196,7 +199,9 @@ class GuardedTransport(Transport):  # type: ignore[misc]
                 "success": ack.success,
             },
         )
-        if ack.success and not ack.reset:
+        if ack.reset:
+            engine.restart_at(name, next_index)
+        elif ack.success:
             # The engine would go back to the acknowledged index and send what is in flight again.
             engine.set_next_index(name, max(sent_up_to, engine.next_index(name)))
         if engine.next_index(name) <= engine.last_index:

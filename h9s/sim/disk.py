@@ -1,8 +1,11 @@
-"""Disks that forget what was not synced, as a power loss makes them."""
+"""Disks that forget what was not synced, as a power loss makes them, and that may fail or be slow."""
 
 from __future__ import annotations
 
+import errno
+import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -16,12 +19,18 @@ class _File:
 
 
 class SimDisk:
-    """One replica's folder. Implements `h9s.raft.storage.Storage`; survives the replica's crashes."""
+    """One replica's folder. Implements `h9s.raft.storage.Storage`; survives the replica's crashes.
 
-    def __init__(self, rng: random.Random) -> None:
+    `on_sync` is told of every sync, so that whoever simulates time can let it take some.
+    """
+
+    def __init__(self, rng: random.Random, *, on_sync: Callable[[], None] = lambda: None) -> None:
         self._rng = rng
+        self._on_sync = on_sync
         self._files: dict[str, _File] = {}
         self.syncs = 0
+        #: The next sync fails and syncs nothing; so do all after it, until the power was lost.
+        self.is_failing = False
 
     def names(self) -> list[str]:
         """See `Storage.names`."""
@@ -43,7 +52,8 @@ class SimDisk:
     def reopen(self, name: str, *, size_bytes: int, preallocate_bytes: int) -> SimAppendFile:
         """See `Storage.reopen`."""
         file = self._files[name]
-        file.durable = (file.durable + file.unsynced)[:size_bytes]
+        # What was reserved reads as zeros, and a record may well end in some.
+        file.durable = (file.durable + file.unsynced)[:size_bytes].ljust(size_bytes, b"\0")
         file.unsynced = bytearray()
         file.reserved_bytes = preallocate_bytes
         return SimAppendFile(self, file)
@@ -54,11 +64,23 @@ class SimDisk:
 
     def crash(self) -> None:
         """Lose power: of what was not synced, some first bytes may have reached the disk."""
+        self.is_failing = False
         for name in self.names():
             file = self._files[name]
-            kept = self._rng.choice((0, 0, self._rng.randint(0, len(file.unsynced))))
+            kept = self._rng.choice((0, len(file.unsynced), self._rng.randint(0, len(file.unsynced))))
             file.durable += file.unsynced[:kept]
             file.unsynced = bytearray()
+
+    def flip(self, name: str, offset: int) -> None:
+        """Damage one byte of what is durable."""
+        self._files[name].durable[offset] ^= 0xFF
+
+    def synced(self) -> None:
+        """Account for a sync that is about to happen. Raises OSError if it fails."""
+        if self.is_failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.syncs += 1
+        self._on_sync()
 
 
 class SimAppendFile:
@@ -74,9 +96,9 @@ class SimAppendFile:
 
     def sync(self) -> None:
         """See `AppendFile.sync`."""
+        self._disk.synced()
         self._file.durable += self._file.unsynced
         self._file.unsynced = bytearray()
-        self._disk.syncs += 1
 
     def close(self) -> None:
         """See `AppendFile.close`."""

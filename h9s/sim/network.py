@@ -1,32 +1,47 @@
-"""A network whose faults come from outside: cuts, one-way loss, resets, slow links.
+"""A network whose faults come from outside: cuts, one-way loss, resets, slow links, ambushes.
 
 Connections behave like TCP: messages keep their order while a connection lasts, and what is under
-way when it breaks is lost. A direction that is muted loses messages without breaking the connection,
-which is harsher than TCP.
+way when it breaks is lost. Two things are harsher than TCP, because Raft must stay safe even then:
+a direction that is muted loses messages without breaking the connection; and as `datagrams`
+messages overtake one another, are lost, come twice, or come a second late on another connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 from h9s.raft.node import LinkHandler
 
 Pair = frozenset[str]
 
+#: What a message that an ambush waits for brings about: source and target are given.
+Ambush = Callable[[str, str], None]
+
 _RECONNECT_SECONDS = 0.05
+_DATAGRAM_LOSS = 0.01
+_DATAGRAM_REPEAT = 0.05
+_DATAGRAM_STRAY = 0.05
+_STRAY_SECONDS = 1.0
 
 
 class SimNetwork:
     """All connections between replicas."""
 
     def __init__(
-        self, names: Sequence[str], *, rng: random.Random, loop: asyncio.AbstractEventLoop, latency: float
+        self,
+        names: Sequence[str],
+        *,
+        rng: random.Random,
+        loop: asyncio.AbstractEventLoop,
+        latency: float,
+        datagrams: bool = False,
     ) -> None:
         self._rng = rng
         self._loop = loop
+        self._datagrams = datagrams
         #: The longest one-way delay of each pair, in seconds.
         self.latency: dict[Pair, float] = dict.fromkeys(_pairs(names), latency)
         self._names = list(names)
@@ -36,6 +51,8 @@ class SimNetwork:
         self._cut: dict[Pair, bool] = dict.fromkeys(self.latency, False)
         self._muted: dict[tuple[str, str], bool] = {}
         self._arrival: dict[tuple[str, str], float] = {}
+        self._stalled_until: dict[str, float] = {}
+        self._ambushes: list[tuple[int, Ambush]] = []
         self.messages = 0
 
     # --- replicas ----------------------------------------------------------------------------
@@ -63,17 +80,40 @@ class SimNetwork:
             return False
         if self._muted.get((source, target)):
             return True
-        delay = self._rng.uniform(0.0002, self.latency[pair])
-        at = max(self._loop.time() + delay, self._arrival.get((source, target), 0.0) + 1e-6)
-        self._arrival[(source, target)] = at
         self.messages += 1
+        leaves = max(self._loop.time(), self._stalled_until.get(source, 0.0))
+        if self._datagrams:
+            for _ in range(self._copies()):
+                at = leaves + self._datagram_delay(pair)
+                self._loop.call_at(at, self._deliver_datagram, source, target, data, self._handlers[target])
+            return True
+        delay = self._rng.uniform(0.0002, self.latency[pair])
+        at = max(leaves + delay, self._arrival.get((source, target), 0.0) + 1e-6)
+        self._arrival[(source, target)] = at
         self._loop.call_at(at, self._deliver, source, target, data, self._epochs[pair])
         return True
+
+    def _copies(self) -> int:
+        chance = self._rng.random()
+        if chance < _DATAGRAM_LOSS:
+            return 0
+        return 2 if chance < _DATAGRAM_LOSS + _DATAGRAM_REPEAT else 1
+
+    def _datagram_delay(self, pair: Pair) -> float:
+        stray = self._rng.random() < _DATAGRAM_STRAY
+        return self._rng.uniform(0.0002, _STRAY_SECONDS if stray else self.latency[pair])
 
     def _deliver(self, source: str, target: str, data: bytes, epoch: int) -> None:
         handler = self._handlers.get(target)
         if handler is not None and self._epochs[frozenset((source, target))] == epoch:
             handler.link_received(source, data)
+            self._spring_ambushes(source, target)
+
+    def _deliver_datagram(self, source: str, target: str, data: bytes, handler: LinkHandler) -> None:
+        """To the same process, whatever became of the connection."""
+        if self._handlers.get(target) is handler:
+            handler.link_received(source, data)
+            self._spring_ambushes(source, target)
 
     # --- faults ------------------------------------------------------------------------------
 
@@ -93,6 +133,22 @@ class SimNetwork:
         self._break(pair)
         self._reconnect_later(pair)
 
+    def stall(self, name: str, seconds: float) -> None:
+        """What `name` sends leaves at the earliest after so many seconds."""
+        self._stalled_until[name] = max(self._loop.time() + seconds, self._stalled_until.get(name, 0.0))
+
+    def ambush(self, messages: int, act: Ambush) -> None:
+        """Act as soon as so many more messages were delivered, in the middle of what they bring about."""
+        self._ambushes.append((messages, act))
+
+    def _spring_ambushes(self, source: str, target: str) -> None:
+        if not self._ambushes:
+            return
+        due = [act for messages, act in self._ambushes if messages <= 1]
+        self._ambushes = [(messages - 1, act) for messages, act in self._ambushes if messages > 1]
+        for act in due:
+            act(source, target)
+
     def heal_one(self, first: str, second: str) -> None:
         """Undo `cut` and `mute` between the two."""
         pair = frozenset((first, second))
@@ -103,7 +159,9 @@ class SimNetwork:
             self._reconnect_later(pair)
 
     def heal(self, *, latency: float) -> None:
-        """Undo everything."""
+        """Undo everything; what is under way still comes as it would have."""
+        self._ambushes.clear()
+        self._datagrams = False
         for pair in self.latency:
             first, second = sorted(pair)
             self.latency[pair] = min(self.latency[pair], latency)

@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
 
 from h9s.clock import LoopClock
-from h9s.raft.journal import Journal
+from h9s.raft.errors import JournalError
+from h9s.raft.journal import Journal, TornTail
 from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore, StoreSettings
 from h9s.raft.settings import RaftSettings
 from h9s.sim.disk import SimDisk
@@ -50,22 +53,41 @@ class SimReplicas:
     """A cluster of replicas. `failures` is empty as long as all invariants hold."""
 
     def __init__(
-        self, names: Sequence[str], *, rng: random.Random, loop: asyncio.AbstractEventLoop, latency: float
+        self,
+        names: Sequence[str],
+        *,
+        rng: random.Random,
+        loop: asyncio.AbstractEventLoop,
+        latency: float,
+        datagrams: bool = False,
     ) -> None:
         self.names = list(names)
         self.loop = loop
         self.trace = Trace(loop)
-        self.network = SimNetwork(names, rng=rng, loop=loop, latency=latency)
+        self.network = SimNetwork(names, rng=rng, loop=loop, latency=latency, datagrams=datagrams)
         self.stores: dict[str, ObservedStore] = {}
         self.failures: list[str] = []
+        self.torn_tails = 0
+        #: Told of every change of a replica's role, after the checks.
+        self.on_role_change: Callable[[str, Leadership], None] = lambda name, leadership: None
         self._rng = rng
-        self._disks = {name: SimDisk(rng) for name in names}
+        self._disks = {name: SimDisk(rng, on_sync=partial(self._synced, name)) for name in names}
+        #: The longest that a sync takes, in seconds.
+        self.sync_seconds = dict.fromkeys(names, 0.0)
         self._clock_offsets = {name: rng.uniform(-0.2, 0.2) for name in names}
         #: Index -> the command that the first replica to apply it applied.
         self._agreed: dict[int, bytes] = {}
         self._leaders: dict[int, str] = {}
-        self._segment_bytes = rng.choice((2_000, 20_000, 1 << 20))
-        self._settings = _raft_settings(rng, latency)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._segment_bytes = rng.choice((600, 2_000, 20_000, 1 << 20))
+        self._raft_settings = _raft_settings(rng, latency)
+        entries_in_flight, max_group = rng.choice(((1, 1000), (2, 4), (8, 1)))
+        self._store_settings = StoreSettings(
+            compaction_interval=1.0,
+            history_max_age=4.0,
+            max_entries_in_flight=entries_in_flight,
+            max_group=max_group,
+        )
 
     @property
     def alive(self) -> list[str]:
@@ -74,7 +96,12 @@ class SimReplicas:
 
     async def start(self, name: str) -> None:
         """Start a replica from what its disk holds."""
-        journal = Journal(self._disks[name], identity=f"sim/{name}", segment_bytes=self._segment_bytes)
+        journal = Journal(
+            self._disks[name],
+            identity=f"sim/{name}",
+            segment_bytes=self._segment_bytes,
+            on_torn_tail=self._tail_was_torn,
+        )
         store = ObservedStore(
             cluster_id="sim",
             replica_id=name,
@@ -84,9 +111,9 @@ class SimReplicas:
             clock=LoopClock(self.loop, epoch=1_700_000_000.0 + self._clock_offsets[name]),
             rng=random.Random(self._rng.getrandbits(64)),
             loop=self.loop,
-            on_fatal=lambda error: self.fail(f"{name} stopped: {error!r}"),
-            raft=self._settings,
-            settings=StoreSettings(compaction_interval=1.0, history_max_age=4.0),
+            on_fatal=lambda error: self._stopped(name, error),
+            raft=self._raft_settings,
+            settings=self._store_settings,
         )
         store.observer = self
         store.on_leadership_change(lambda leadership: self._leadership_changed(name, leadership))
@@ -101,6 +128,57 @@ class SimReplicas:
         self.network.detach(name)
         await store.stop()
         self._disks[name].crash()
+
+    async def heal(self, *, latency: float) -> None:
+        """Make everything work again, and start who is down."""
+        self.network.heal(latency=latency)
+        self.sync_seconds = dict.fromkeys(self.names, 0.0)
+        for name in self.names:
+            self._disks[name].is_failing = False
+            if name not in self.stores:
+                await self.start(name)
+
+    def crash_soon(self, name: str, *, down_seconds: float) -> None:
+        """Kill a replica as soon as what is being done is done, and start it again after a while."""
+        if name in self.stores:
+            self._do(self._crash_for(name, down_seconds))
+
+    def fail_disk(self, name: str) -> None:
+        """The replica's next sync fails: it has to stop at once."""
+        self.trace(f"{name}'s disk fails from now on")
+        self._disks[name].is_failing = True
+
+    async def _crash_for(self, name: str, down_seconds: float) -> None:
+        if name in self.stores:
+            await self.crash(name)
+        await asyncio.sleep(down_seconds)
+        if name not in self.stores:
+            await self.start(name)
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.fail(f"a replica could not be stopped or started: {task.exception()!r}")
+
+    def _stopped(self, name: str, error: BaseException) -> None:
+        """A replica gave up. That is right if its disk failed, and a finding if not."""
+        if isinstance(error, JournalError) and self._disks[name].is_failing:
+            self.crash_soon(name, down_seconds=self._rng.uniform(0.0, 1.0))
+        else:
+            self.fail(f"{name} stopped: {error!r}")
+
+    def _synced(self, name: str) -> None:
+        if self.sync_seconds[name]:
+            self.network.stall(name, self._rng.uniform(0.0, self.sync_seconds[name]))
+
+    def _tail_was_torn(self, torn: TornTail) -> None:
+        self.torn_tails += 1
+        self.trace(f"dropped a torn tail of {torn.dropped_bytes} bytes")
 
     def ready_leaders(self) -> list[str]:
         """Who believes to lead and may serve writes."""
@@ -121,8 +199,11 @@ class SimReplicas:
 
     def _leadership_changed(self, name: str, leadership: Leadership) -> None:
         self.trace(f"{name} is {leadership.role} in term {leadership.term}, leader {leadership.leader_id}")
-        if leadership.ready and self._leaders.setdefault(leadership.term, name) != name:
-            self.fail(f"{name} and {self._leaders[leadership.term]} both committed in term {leadership.term}")
+        if leadership.role == "leader" and self._leaders.setdefault(leadership.term, name) != name:
+            self.fail(
+                f"{name} and {self._leaders[leadership.term]} were both elected in term {leadership.term}"
+            )
+        self.on_role_change(name, leadership)
 
     def disagreement(self) -> str:
         """What keeps the replicas from being equal; empty if nothing does."""
@@ -149,7 +230,9 @@ def _raft_settings(rng: random.Random, latency: float) -> RaftSettings:
         election_timeout_min=shortest,
         election_timeout_max=2 * shortest,
         heartbeat_interval=shortest / 4,
-        leader_fallback=2 * shortest,
+        # A long one leaves a deposed leader believing in itself: its reads must not be believed.
+        leader_fallback=rng.choice((2, 8)) * shortest,
         max_message_bytes=rng.choice((100, 1_000, 256 << 10)),
-        max_in_flight_bytes=rng.choice((50_000, 2 << 20)),
+        # A small window serves one message a round trip: on a slow link nobody would ever catch up.
+        max_in_flight_bytes=rng.choice((2_000 if latency < 0.01 else 50_000, 2 << 20)),
     )

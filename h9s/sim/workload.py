@@ -21,6 +21,8 @@ class Acknowledged:
     writes: dict[str, int] = field(default_factory=dict)
     #: The highest counter value whose write was acknowledged.
     counter: int = 0
+    #: The highest revision that any client was told.
+    revision: int = 0
     reads: int = 0
 
 
@@ -40,8 +42,13 @@ class SimClient:
         """Work until the loop's time reaches `until`."""
         while self._replicas.loop.time() < until:
             await asyncio.sleep(self._rng.uniform(0.0, 0.1))
-            act = self._rng.choice((self._write, self._write, self._increment, self._read))
+            act = self._rng.choice((self._write, self._write, self._increment, self._read, self._write_many))
             await act(until)
+
+    async def _write_many(self, until: float) -> None:
+        """Several writes that do not wait for one another; rarely, so that most traffic stays cheap."""
+        count = 1 if self._rng.random() < 0.8 else self._rng.choice((5, 20))
+        await asyncio.gather(*(self._write(until) for _ in range(count)))
 
     async def _write(self, until: float) -> None:
         """Create an object that must not exist, so that a write done twice shows."""
@@ -60,6 +67,7 @@ class SimClient:
             return
         if outcome.failure is None:
             self._acknowledged.writes[key] = outcome.revision
+            self._acknowledged.revision = max(self._acknowledged.revision, outcome.revision)
         elif outcome.failure.kind is FailureKind.GUARD:
             self._replicas.fail(f"{key} existed before it was created: the write was done twice")
 
@@ -83,12 +91,12 @@ class SimClient:
             self._acknowledged.counter = max(self._acknowledged.counter, value + 1)
 
     async def _read(self, until: float) -> None:
-        """A linearizable read anywhere shows every increment acknowledged before it began."""
+        """A linearizable read anywhere shows everything acknowledged before it began."""
         name = self._any_replica()
         if name is None:
             return
         store = self._replicas.stores[name]
-        expected = self._acknowledged.counter
+        expected, revision = self._acknowledged.counter, self._acknowledged.revision
         try:
             await store.read_barrier(timeout=min(1.0, max(0.01, until - self._replicas.loop.time())))
         except H9sError:
@@ -96,8 +104,12 @@ class SimClient:
         found = store.view().get(COUNTER)
         value = 0 if found is None else int(found.value)
         self._acknowledged.reads += 1
-        if value < expected and self._replicas.stores.get(name) is store:
+        if self._replicas.stores.get(name) is not store:
+            return
+        if value < expected:
             self._replicas.fail(f"{name} read {value} when {expected} had been acknowledged")
+        if store.revision < revision:
+            self._replicas.fail(f"{name} read at revision {store.revision} when {revision} was acknowledged")
 
     async def _commit(self, transaction: log_pb2.Transaction, until: float) -> Outcome | None:
         """Try replica after replica under one id; None if the time is up and the outcome open."""
@@ -112,7 +124,7 @@ class SimClient:
                 return await store.propose(transaction, timeout=self._rng.choice((0.2, 1.0)))
             except NotLeaderError as error:
                 target = error.leader_address or self._any_replica()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.03)
             except H9sError:
                 target = self._any_replica()
         return None
