@@ -154,14 +154,16 @@ class Cache:
                     await self._list()
                     listed = True
                 await self._watch()
-            except (CompactedError, FutureRevisionError) as error:
-                # Future: the apiservers were restored to an earlier state than the one we saw.
+            except CompactedError as error:
                 logger.info("listing again: %s", error.message)
-                self._restores += isinstance(error, FutureRevisionError)
                 listed = False
             except H9sError as error:
                 if not is_retriable(error):
                     raise
+                if isinstance(error.__cause__, FutureRevisionError):
+                    # The apiservers were restored to an earlier state than the one we saw.
+                    self._restores += 1
+                    listed = False
                 logger.warning("%s; trying again", error.message)
             await asyncio.sleep(self._backoff.next())
 

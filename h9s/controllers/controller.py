@@ -18,6 +18,7 @@ from h9s.api.kinds import ApiObject
 from h9s.api.objects import from_object
 from h9s.client import Client, EventRecorder, WorkQueue
 from h9s.client.cache import Cache, Collection
+from h9s.client.retry import is_retriable
 from h9s.controllers import metrics
 from h9s.controllers.decision import Decision, Note, listed
 from h9s.errors import AlreadyExistsError, ConflictError, H9sError, NotFoundError
@@ -145,7 +146,7 @@ class ControlLoop(Generic[K]):
 
     def _report(self, key: K, error: H9sError) -> None:
         """Tell users of an error that trying again will hardly mend."""
-        about = None if error.retriable else self._controller.about(key)
+        about = None if is_retriable(error) else self._controller.about(key)
         if about is not None:
             self._recorder.record(about, "Warning", "ReconcileFailed", error.message)
 
