@@ -144,7 +144,8 @@ async def _serve(arguments: Arguments, config: ClientConfig, prepared: Prepared)
             client, prepared.runtime, clock=clock, data_dir=arguments.data_dir, settings=settings
         )
         service = PodsServer(howbelet.desired, prepared.runtime, clock=clock, is_secure=bool(config.ca))
-        server = await serve(service, address=f"{address}:{arguments.port}", config=config)
+        host = f"[{address}]" if ":" in address else address
+        server = await serve(service, address=f"{host}:{arguments.port}", config=config)
         try:
             await howbelet.run(prepared.info)
         finally:

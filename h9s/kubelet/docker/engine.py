@@ -7,6 +7,7 @@ calls at a time the engine gets no faster.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -70,8 +71,8 @@ class Engine:
         started = self._clock.monotonic()
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._pool, function, client)
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            return await loop.run_in_executor(self._pool, _call, self.address, function, client)
+        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
             ours = translate(error)
             metrics.OPERATION_ERRORS.labels(operation, ours.reason).inc()
             raise ours from error
@@ -95,7 +96,23 @@ def translate(error: Exception) -> RuntimeFailureError:
     return RuntimeUnavailableError(f"the Docker Engine does not answer: {error}")
 
 
+def _call(address: str, function: Callable[[Any], Any], client: docker.APIClient) -> Any:
+    _knock(address)
+    return function(client)
+
+
+def _knock(address: str) -> None:
+    """Raise OSError unless somebody listens on the engine's socket. The SDK would say so too, but leave
+    a socket open each time."""
+    scheme, _, path = address.partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_TIMEOUT_SECONDS)
+            probe.connect(path)
+
+
 def _open_client(address: str) -> docker.APIClient:
+    _knock(address)
     client = docker.APIClient(base_url=address, version="auto", timeout=_TIMEOUT_SECONDS)
     client.ping()
     return client

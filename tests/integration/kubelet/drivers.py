@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,13 @@ async def until(condition: Callable[[], Awaitable[Any]], *, seconds: float = 20.
         while not (found := await condition()):
             await asyncio.sleep(0.02)
         return found
+
+
+async def listen(runtime: Runtime, heard: list[str]) -> None:
+    """Note every event down until cancelled."""
+    async with aclosing(runtime.events()) as events:
+        async for uid in events:
+            heard.append(uid)  # noqa: PERF401  the stream does not end
 
 
 class Driver:

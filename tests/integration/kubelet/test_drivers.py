@@ -14,14 +14,9 @@ from h9s.kubelet.runtime import (
     SandboxConfig,
     StartContainerError,
 )
-from tests.integration.kubelet.drivers import IMAGE, Bench, Driver, until
+from tests.integration.kubelet.drivers import IMAGE, Bench, Driver, listen, until
 
 SLEEP = ("sleep", "1000")
-
-
-async def listen(runtime, heard):
-    async for uid in runtime.events():
-        heard.append(uid)
 
 
 async def test_a_sandbox_has_an_address_of_its_own(bench, runtime):
