@@ -47,6 +47,12 @@ class Failure:
         reasons = ", ".join(sorted(f"{count} {summary}" for summary, count in counts.items()))
         return f"0/{len(self.refusals)} nodes are available: {reasons}."
 
+    def explanation(self, *, limit: int = 5) -> str:
+        """The summary, and of up to `limit` nodes the details."""
+        shown = "; ".join(self.details()[:limit])
+        more = f"; and {len(self.refusals) - limit} more nodes" if len(self.refusals) > limit else ""
+        return f"{self.summary()} {shown}{more}".strip()
+
     def details(self) -> tuple[str, ...]:
         """One line per node with every reason: `n1: Insufficient cpu: requested 2, free 0.5 of 4`."""
         return tuple(f"{refusal.node}: {'; '.join(map(str, refusal.reasons))}" for refusal in self.refusals)

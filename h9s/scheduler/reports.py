@@ -1,6 +1,7 @@
 """Why a pod waits, told where users look: a FailedScheduling event and the condition PodScheduled.
 
-Each reason is told once per pod, not at every attempt. Until a pod has a node its status belongs to
+Each reason (the count of nodes per reason) is told once per pod, not at every attempt; the event also
+has the numbers of that moment. Until a pod has a node its status belongs to
 the scheduler, which writes this one condition.
 """
 

@@ -110,7 +110,7 @@ class Scheduler:
     async def _report(self, pod: core_pb2.Pod, failure: Failure) -> None:
         """Tell why the pod waits, unless it does no longer."""
         reason = failure.summary()
-        self._recorder.record(pod, "Warning", "FailedScheduling", reason)
+        self._recorder.record(pod, "Warning", "FailedScheduling", failure.explanation())
         try:
             await self._client.commit([tell_reason(pod, reason, now_timestamp(self._client.clock))])
         except (ConflictError, NotFoundError) as error:

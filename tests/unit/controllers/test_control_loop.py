@@ -13,7 +13,7 @@ from h9s.client import EventRecorder, operations
 from h9s.client.cache import Cache, Collection
 from h9s.controllers.controller import Controller, ControlLoop, Wake, either
 from h9s.controllers.decision import Decision, Note
-from h9s.errors import InvalidError, UnavailableError
+from h9s.errors import InvalidError
 from h9s.testing.fake_api import FakeApi
 from tests.unit.client.virtual import new_client, pod, until, virtual
 
@@ -238,8 +238,3 @@ async def test_an_answer_that_was_lost_does_nothing_twice():
         await until(lambda: it.labels("a")["n"] == "5")
         await asyncio.sleep(1)
         assert it.api.objects.revision == 6
-
-
-def test_what_may_be_tried_again_is_no_refusal():
-    assert UnavailableError.retriable
-    assert not InvalidError.retriable

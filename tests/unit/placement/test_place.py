@@ -73,8 +73,16 @@ def test_the_summary_counts_nodes_per_reason():
 
 
 def test_without_nodes_the_summary_says_so():
-    assert place(batch(1), []).failures["p0"].summary() == (
-        "0/0 nodes are available: no node has joined yet."
+    failure = place(batch(1), []).failures["p0"]
+    assert failure.summary() == failure.explanation() == "0/0 nodes are available: no node has joined yet."
+
+
+def test_an_explanation_has_the_details_of_a_few_nodes():
+    nodes = [make_node(f"n{index}", unschedulable=True) for index in range(3)]
+    failure = place(batch(1), nodes).failures["p0"]
+    assert failure.explanation(limit=2) == (
+        "0/3 nodes are available: 3 node(s) were unschedulable. "
+        "n0: unschedulable: the node is cordoned; n1: unschedulable: the node is cordoned; and 1 more nodes"
     )
 
 
