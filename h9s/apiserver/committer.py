@@ -23,6 +23,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from h9s._pb import api_pb2, log_pb2
 from h9s.apiserver import instruments
 from h9s.apiserver.error_mapping import as_ours
+from h9s.apiserver.refusals import error_of_failure
 from h9s.apiserver.replay import replayed_results
 from h9s.apiserver.transactions import (
     MAX_TRANSACTION_BYTES,
@@ -31,7 +32,6 @@ from h9s.apiserver.transactions import (
     Refusal,
     Result,
     decide,
-    error_of_failure,
 )
 from h9s.clock import Clock, wall_ms
 from h9s.errors import (
@@ -189,7 +189,9 @@ class Committer:
 
 def not_leader(leadership: Leadership) -> NotLeaderError:
     """The redirect to the replica that leads, as far as it is known."""
-    if leadership.leader_id:
+    if leadership.leader_id == leadership.replica_id:
+        message = f"replica {leadership.replica_id} has only begun to lead: try again"
+    elif leadership.leader_id:
         message = f"replica {leadership.replica_id} does not lead: {leadership.leader_id} does"
     else:
         message = f"replica {leadership.replica_id} does not lead, and knows of no leader"

@@ -22,7 +22,7 @@ from h9s.apiserver import instruments
 from h9s.apiserver.authentication import SYSTEM
 from h9s.apiserver.committer import Committer, not_leader
 from h9s.apiserver.lifecycle import NODE, READY
-from h9s.apiserver.transactions import not_found
+from h9s.apiserver.refusals import not_found
 from h9s.clock import Clock, now_timestamp
 from h9s.errors import ConflictError, H9sError, NotLeaderError
 from h9s.store.model import KeyValue

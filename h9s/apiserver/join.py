@@ -16,7 +16,7 @@ from h9s._pb import cluster_pb2, cluster_pb2_grpc, core_pb2
 from h9s.api import conditions, validation
 from h9s.api.keys import object_key
 from h9s.api.kinds import kind_of
-from h9s.apiserver import lifecycle
+from h9s.apiserver import lifecycle, refusals
 from h9s.apiserver.calls import Service, ServicerContext, served
 from h9s.clock import Clock
 from h9s.errors import AlreadyExistsError, UnauthenticatedError
@@ -70,7 +70,7 @@ class JoinService(Service, cluster_pb2_grpc.JoinServicer):
         check_token(view, request.token_id, request.token_secret, now=self.clock.wall())
         faults = validation.validate_name(lifecycle.NODE, request.node_name)
         if faults:
-            raise lifecycle.invalid(lifecycle.NODE, request.node_name, faults)
+            raise refusals.invalid(lifecycle.NODE, request.node_name, faults)
         require_silent(view, request.node_name)
         certificate = sign_csr(
             self._ca,

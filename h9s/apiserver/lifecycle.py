@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from h9s._pb import api_pb2, core_pb2
 from h9s.api import conditions
 from h9s.api.kinds import ApiObject, Kind, kind_of
-from h9s.errors import FieldFault, ForbiddenError, InvalidError
+from h9s.errors import ForbiddenError, InvalidError
 
 POD = kind_of(core_pb2.Pod)
 NODE = kind_of(core_pb2.Node)
@@ -132,12 +132,6 @@ def is_gone(target: ApiObject) -> bool:
     if isinstance(target, core_pb2.Namespace) and target.spec.finalizers:
         return False
     return metadata.deletion_grace_period_seconds == 0
-
-
-def invalid(kind: Kind, name: str, faults: list[FieldFault]) -> InvalidError:
-    """The error for an object with these faults."""
-    listed = "; ".join(str(fault) for fault in faults)
-    return InvalidError(f"{kind.kind} {name!r} is invalid: {listed}", faults=faults)
 
 
 def _grace_seconds(target: ApiObject, operation: api_pb2.Operation) -> int:

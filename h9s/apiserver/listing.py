@@ -15,12 +15,14 @@ from h9s._pb import api_pb2
 from h9s.apiserver.selection import Selection, type_url_of_key
 from h9s.errors import InvalidError
 from h9s.store.model import KeyValue
-from h9s.store.protocol import View
+from h9s.store.protocol import Store, View
 
 #: How many objects are handled before the event loop gets its turn: well under a millisecond.
 _SLICE = 200
 #: Clients receive up to 64 MiB.
 MAX_PAGE_BYTES = 24 * 1024 * 1024
+_MAX_KEPT_VIEWS = 32
+_KEEP_SECONDS = 30.0
 
 
 class ContinueToken(NamedTuple):
@@ -45,6 +47,29 @@ class ContinueToken(NamedTuple):
         if token.revision <= 0 or not selection.covers(token.last_key):
             raise InvalidError("the continue token belongs to another list: start the list again")
         return token
+
+
+class RecentViews:
+    """The pictures that lists are in the middle of: going back to an old revision costs far more.
+
+    Each is kept for a while; what is not here is still in the store's history.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: dict[int, View] = {}
+
+    def at(self, revision: int) -> View:
+        """The state at `revision`. Raises CompactedError, FutureRevisionError."""
+        kept = self._kept.get(revision)
+        return kept if kept is not None else self._store.view(revision)
+
+    def keep(self, view: View) -> None:
+        """Somebody will ask for its next page."""
+        if view.revision in self._kept or len(self._kept) >= _MAX_KEPT_VIEWS:
+            return
+        self._kept[view.revision] = view
+        asyncio.get_running_loop().call_later(_KEEP_SECONDS, self._kept.pop, view.revision)
 
 
 async def fill_page(

@@ -12,9 +12,9 @@ from h9s._pb import api_pb2
 from h9s.api.keys import object_key
 from h9s.api.kinds import Kind, kind_by, kind_of
 from h9s.api.objects import from_any, type_url
-from h9s.apiserver.transactions import Result, generated_names
-from h9s.errors import CompactedError
-from h9s.store.model import Change
+from h9s.apiserver import naming
+from h9s.apiserver.transactions import Result
+from h9s.store.model import Change, KeyValue
 from h9s.store.protocol import Store
 
 _NOTHING = Result("", b"", 0, 0)
@@ -24,15 +24,13 @@ def replayed_results(
     store: Store, operations: Sequence[api_pb2.Operation], *, revision: int, seed: bytes
 ) -> list[Result]:
     """One result per operation of a Commit that succeeded at `revision`; all empty once that is compacted."""
-    try:
-        view = store.view(revision)
-        changes = _changes_at(store, revision)
-    except CompactedError:
+    if revision < store.compact_revision:
         return [_NOTHING] * len(operations)
+    changes = _changes_at(store, revision)
     results = []
     for index, operation in enumerate(operations):
         kind, key = _key_of(operation, index, seed, changes)
-        found = view.get(key)
+        found = _as_of(store, key, revision, changes)
         change = changes.get(key)
         if found is not None:
             results.append(Result(type_url(kind), found.value, found.create_revision, found.mod_revision))
@@ -52,6 +50,21 @@ def _changes_at(store: Store, revision: int) -> dict[str, Change]:
     return {change.key: change for change in changes}
 
 
+def _as_of(store: Store, key: str, revision: int, changes: dict[str, Change]) -> KeyValue | None:
+    """The key's value at `revision`.
+
+    Going back there costs time in proportion to what has happened since, and after a failover there are
+    thousands of retries: it is left for what the request has not changed and others have since.
+    """
+    change = changes.get(key)
+    if change is not None:
+        return change.current
+    found = store.view().get(key)
+    if found is not None and found.mod_revision <= revision:
+        return found
+    return store.view(revision).get(key) if revision else None
+
+
 def _key_of(
     operation: api_pb2.Operation, index: int, seed: bytes, changes: dict[str, Change]
 ) -> tuple[Kind, str]:
@@ -62,6 +75,9 @@ def _key_of(
     kind, metadata = kind_of(sent), sent.metadata
     if metadata.name:
         return kind, object_key(kind, metadata.namespace, metadata.name)
-    names = generated_names(metadata.generate_name, seed=seed, operation=index)
+    names = (
+        naming.generated_name(metadata.generate_name, seed=seed, operation=index, attempt=attempt)
+        for attempt in range(naming.ATTEMPTS)
+    )
     keys = [object_key(kind, metadata.namespace, name) for name in names]
     return kind, next((key for key in keys if key in changes), keys[0])

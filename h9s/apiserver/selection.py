@@ -15,7 +15,7 @@ from h9s.api.kinds import ApiObject, Kind, kind_by, kind_of
 from h9s.api.labels import Selector
 from h9s.api.objects import decode, type_url
 from h9s.apiserver.authorization import authorize_read, may_see_secrets
-from h9s.apiserver.transactions import require_scope
+from h9s.apiserver.refusals import require_scope
 from h9s.errors import InvalidError
 from h9s.pki import Identity
 from h9s.store.model import KeyValue

@@ -12,9 +12,9 @@ from h9s.apiserver.authorization import authorize_read
 from h9s.apiserver.calls import Authenticates, Service, ServicerContext, served
 from h9s.apiserver.commit_stream import CommitStreamSession
 from h9s.apiserver.committer import Committer
-from h9s.apiserver.listing import ContinueToken, fill_page, write_object
+from h9s.apiserver.listing import ContinueToken, RecentViews, fill_page, write_object
+from h9s.apiserver.refusals import not_found, require_scope
 from h9s.apiserver.selection import Objects, Selection, select
-from h9s.apiserver.transactions import not_found, require_scope
 from h9s.apiserver.watch_hub import WatchHub
 from h9s.clock import Clock
 from h9s.errors import FutureRevisionError, InvalidError, TimeoutExpiredError, UnavailableError
@@ -40,6 +40,7 @@ class ObjectsService(Service, api_pb2_grpc.ObjectsServicer):
         self._committer = committer
         self._hub = hub
         self._objects = Objects()
+        self._recent = RecentViews(store)
 
     @served
     async def Get(
@@ -79,6 +80,8 @@ class ObjectsService(Service, api_pb2_grpc.ObjectsServicer):
         view = await self._view(request.stale_ok, revision, context)
         response = api_pb2.ListResponse()
         await fill_page(response, view, selection, after=after, limit=request.limit)
+        if response.continue_token:
+            self._recent.keep(view)
         instruments.LISTED_OBJECTS.inc(len(response.objects))
         return response
 
@@ -126,7 +129,7 @@ class ObjectsService(Service, api_pb2_grpc.ObjectsServicer):
         if revision > store.revision or not (revision or stale_ok):
             # A revision that this replica has not applied yet may well exist.
             await store.read_barrier(timeout=self.timeout(context))
-        return store.view(revision)
+        return self._recent.at(revision) if revision else store.view()
 
     async def _require_existing(self, revision: int, context: ServicerContext) -> None:
         """Refuse a revision that nobody has given out, unless nobody can tell."""

@@ -14,7 +14,7 @@ from h9s.apiserver import howbelets
 from h9s.apiserver.authorization import authorize_pod_access
 from h9s.apiserver.calls import Authenticates, Service, ServicerContext, served
 from h9s.apiserver.lifecycle import NODE, POD
-from h9s.apiserver.transactions import not_found
+from h9s.apiserver.refusals import not_found
 from h9s.client.error_detail import TRAILER
 from h9s.client.grpc_transport import error_of_call
 from h9s.clock import Clock

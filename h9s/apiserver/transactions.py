@@ -19,15 +19,13 @@ from typing import NamedTuple
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from h9s._pb import api_pb2, core_pb2, log_pb2
-from h9s.api import defaults, names, validation
-from h9s.api.keys import object_key, parse_key
+from h9s.api import defaults, validation
+from h9s.api.keys import object_key
 from h9s.api.kinds import ApiObject, Kind, kind_by, kind_of
 from h9s.api.objects import decode, encode, from_any, type_url
-from h9s.apiserver import lifecycle
+from h9s.apiserver import lifecycle, naming, refusals
 from h9s.apiserver.authorization import authorize_write
 from h9s.errors import (
-    AlreadyExistsError,
-    ConflictError,
     ForbiddenError,
     H9sError,
     InvalidError,
@@ -36,14 +34,11 @@ from h9s.errors import (
     UnavailableError,
 )
 from h9s.pki import ROLE_NODE, Identity
-from h9s.store.model import Failure, KeyValue
+from h9s.store.model import KeyValue
 from h9s.store.protocol import View
 
 MAX_OPERATIONS = 1000
 MAX_TRANSACTION_BYTES = 1536 * 1024
-#: How many generated names are tried before giving up: with five random characters, one will do.
-_NAME_ATTEMPTS = 8
-
 _CREATE = api_pb2.Operation.CREATE
 _UPDATE = api_pb2.Operation.UPDATE
 _UPDATE_STATUS = api_pb2.Operation.UPDATE_STATUS
@@ -100,55 +95,6 @@ def decide(operations: Sequence[api_pb2.Operation], view: View, context: Context
         if error.operation is None:
             error.operation = index
         return Refusal(error, final=not draft.has_read)
-
-
-def error_of_failure(failure: Failure, operations: Sequence[api_pb2.Operation]) -> H9sError:
-    """What a failed guard of the client's means to it."""
-    kind, namespace, name = parse_key(failure.key)
-    verb = operations[failure.operation].verb if failure.operation < len(operations) else _CHECK
-    error: H9sError
-    if verb == _CREATE:
-        error = AlreadyExistsError(f"{describe(kind, namespace, name)} already exists")
-    elif failure.actual_revision == 0 and verb != _CHECK:
-        error = not_found(kind, namespace, name)
-    else:
-        error = _stale(kind, namespace, name, failure.actual_revision)
-    error.operation = failure.operation
-    return error
-
-
-def generated_name(base: str, *, seed: bytes, operation: int, attempt: int) -> str:
-    """The name that a request's operation gives an object with generateName `base`, at each attempt."""
-    rng = random.Random(b"%b/%d/%d" % (seed, operation, attempt))
-    return base + names.random_suffix(rng)
-
-
-def generated_names(base: str, *, seed: bytes, operation: int) -> list[str]:
-    """All names that the operation may have chosen, in the order it tries them."""
-    return [
-        generated_name(base, seed=seed, operation=operation, attempt=attempt)
-        for attempt in range(_NAME_ATTEMPTS)
-    ]
-
-
-def describe(kind: Kind, namespace: str, name: str) -> str:
-    """`Pod "web" in namespace "default"`, for messages."""
-    return f'{kind.kind} "{name}"' + (f' in namespace "{namespace}"' if namespace else "")
-
-
-def not_found(kind: Kind, namespace: str, name: str) -> NotFoundError:
-    """The error for an object that is not there."""
-    return NotFoundError(f"{describe(kind, namespace, name)} not found")
-
-
-def require_scope(kind: Kind, namespace: str) -> None:
-    """Raise InvalidError unless a namespace is given exactly where the kind has one."""
-    if kind.namespaced and not namespace:
-        raise InvalidError(f"{kind.kind} lives in a namespace, and none is given (metadata.namespace)")
-    if namespace and not kind.namespaced:
-        raise InvalidError(
-            f"{kind.kind} lives in no namespace, but {namespace!r} is given (metadata.namespace)"
-        )
 
 
 class _Slot:
@@ -229,18 +175,18 @@ class _Draft:
         if generated:
             metadata.name = self._generate(metadata.generate_name, index, 0)
         self._authorize(operation, kind, metadata.name, None)
-        require_scope(kind, metadata.namespace)
+        refusals.require_scope(kind, metadata.namespace)
         if metadata.resource_version:
             raise InvalidError("metadata.resourceVersion must not be set on an object to be created")
         context = self._context
         keep_liveness = context.caller.role == ROLE_NODE
         lifecycle.prepare_create(
-            kind, new, uid=_new_uid(context.rng), now=context.now, keep_liveness=keep_liveness
+            kind, new, uid=naming.new_uid(context.rng), now=context.now, keep_liveness=keep_liveness
         )
         defaults.set_defaults(new)
         faults = validation.validate_create(new)
         if faults:
-            raise lifecycle.invalid(kind, metadata.name, faults)
+            raise refusals.invalid(kind, metadata.name, faults)
         if kind.namespaced:
             self._require_open_namespace(metadata.namespace, index)
         slot = self._free_slot(kind, new, index, generated=generated)
@@ -250,7 +196,7 @@ class _Draft:
 
     def _free_slot(self, kind: Kind, new: ApiObject, index: int, *, generated: bool) -> _Slot:
         metadata = new.metadata
-        for attempt in range(1, _NAME_ATTEMPTS + 1):
+        for attempt in range(1, naming.ATTEMPTS + 1):
             slot = self._slot(object_key(kind, metadata.namespace, metadata.name), index)
             if slot.value is None:
                 # A generated name that is taken meanwhile is no answer: decide again for another.
@@ -260,7 +206,7 @@ class _Draft:
             if not generated:
                 break
             metadata.name = self._generate(metadata.generate_name, index, attempt)
-        raise AlreadyExistsError(f"{describe(kind, metadata.namespace, metadata.name)} already exists")
+        raise refusals.already_exists(kind, metadata.namespace, metadata.name)
 
     def _update(self, index: int, operation: api_pb2.Operation) -> None:
         new = from_any(operation.object)
@@ -268,7 +214,7 @@ class _Draft:
         metadata = new.metadata
         if not metadata.name:
             raise InvalidError("metadata.name must be set on an object to be updated")
-        require_scope(kind, metadata.namespace)
+        refusals.require_scope(kind, metadata.namespace)
         status_only = operation.verb == _UPDATE_STATUS
         if status_only and not kind.has_status:
             raise InvalidError(f"{kind.kind} has no status")
@@ -277,9 +223,9 @@ class _Draft:
         old = self._decode(kind, slot)
         self._authorize(operation, kind, metadata.name, old)
         if old is None:
-            raise not_found(kind, metadata.namespace, metadata.name)
+            raise refusals.not_found(kind, metadata.namespace, metadata.name)
         if metadata.uid and metadata.uid != old.metadata.uid:
-            raise _other_uid(kind, old, metadata.uid)
+            raise refusals.other_uid(kind, old, metadata.uid)
         if revision is not None:
             self._require_revision(kind, old, slot, revision, index)
         self._require_preconditions(kind, old, slot, operation, index)
@@ -291,7 +237,7 @@ class _Draft:
         defaults.set_defaults(new)
         faults = validation.validate_update(new, old)
         if faults:
-            raise lifecycle.invalid(kind, metadata.name, faults)
+            raise refusals.invalid(kind, metadata.name, faults)
         if not status_only:
             lifecycle.count_generation(kind, new, old)
         lifecycle.drop_empty_parts(kind, new)
@@ -301,7 +247,7 @@ class _Draft:
     def _delete(self, index: int, operation: api_pb2.Operation) -> None:
         kind, slot, target = self._target(index, operation)
         if target is None:
-            raise not_found(kind, operation.key.namespace, operation.key.name)
+            raise refusals.not_found(kind, operation.key.namespace, operation.key.name)
         self._require_preconditions(kind, target, slot, operation, index)
         lifecycle.request_deletion(kind, target, operation, now=self._context.now)
         slot.value = None if lifecycle.is_gone(target) else encode(target)
@@ -313,17 +259,17 @@ class _Draft:
         if target is not None:
             self._require_preconditions(kind, target, slot, operation, index)
         elif preconditions.mod_revision:
-            raise _stale(kind, operation.key.namespace, operation.key.name, 0)
+            raise refusals.stale(kind, operation.key.namespace, operation.key.name, 0)
         elif preconditions.HasField("mod_revision") and not preconditions.uid:
             slot.client, slot.operation = True, index
         else:
-            raise not_found(kind, operation.key.namespace, operation.key.name)
+            raise refusals.not_found(kind, operation.key.namespace, operation.key.name)
         self._results.append((kind, slot))
 
     def _target(self, index: int, operation: api_pb2.Operation) -> tuple[Kind, _Slot, ApiObject | None]:
         key = operation.key
         kind = kind_by(key.group, key.kind)
-        require_scope(kind, key.namespace)
+        refusals.require_scope(kind, key.namespace)
         if not key.name:
             raise InvalidError(f"the key of the {kind.kind} has no name")
         slot = self._slot(object_key(kind, key.namespace, key.name), index)
@@ -338,7 +284,7 @@ class _Draft:
             return
         preconditions = operation.preconditions
         if preconditions.uid and preconditions.uid != target.metadata.uid:
-            raise _other_uid(kind, target, preconditions.uid)
+            raise refusals.other_uid(kind, target, preconditions.uid)
         if preconditions.HasField("mod_revision"):
             self._require_revision(kind, target, slot, preconditions.mod_revision, index)
 
@@ -347,7 +293,7 @@ class _Draft:
     ) -> None:
         if slot.revision != revision:
             metadata = target.metadata
-            raise _stale(kind, metadata.namespace, metadata.name, slot.revision)
+            raise refusals.stale(kind, metadata.namespace, metadata.name, slot.revision)
         slot.client, slot.operation = True, index
 
     def _require_open_namespace(self, name: str, index: int) -> None:
@@ -375,7 +321,7 @@ class _Draft:
         authorize_write(self._context.caller, operation.verb, kind, name, current)
 
     def _generate(self, base: str, index: int, attempt: int) -> str:
-        return generated_name(base, seed=self._context.seed, operation=index, attempt=attempt)
+        return naming.generated_name(base, seed=self._context.seed, operation=index, attempt=attempt)
 
 
 def _result(kind: Kind, slot: _Slot) -> Result:
@@ -391,13 +337,6 @@ def _is_terminating(namespace: bytes) -> bool:
     return core_pb2.Namespace.FromString(namespace).metadata.HasField("deletion_timestamp")
 
 
-def _new_uid(rng: random.Random) -> str:
-    """A version 4 UUID."""
-    bits = rng.getrandbits(128) & ~(0xF000 << 64 | 0xC000 << 48) | (0x4000 << 64 | 0x8000 << 48)
-    digits = f"{bits:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
 def _parse_revision(text: str) -> int | None:
     if not text:
         return None
@@ -410,18 +349,3 @@ def _bad_count(count: int) -> H9sError:
     if not count:
         return InvalidError("the commit has no operations")
     return TooLargeError(f"the commit has {count} operations; at most {MAX_OPERATIONS} are possible")
-
-
-def _other_uid(kind: Kind, current: ApiObject, wanted: str) -> ConflictError:
-    metadata = current.metadata
-    return ConflictError(
-        f"{describe(kind, metadata.namespace, metadata.name)} is another one than meant: "
-        f"its uid is {metadata.uid}, not {wanted}"
-    )
-
-
-def _stale(kind: Kind, namespace: str, name: str, revision: int) -> ConflictError:
-    now = f"is at resourceVersion {revision}" if revision else "does not exist"
-    return ConflictError(
-        f"{describe(kind, namespace, name)} has changed: it {now} now; read it again and repeat the change"
-    )

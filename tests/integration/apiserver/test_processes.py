@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import sys
+import urllib.request
 from contextlib import aclosing
 
 import pytest
@@ -35,6 +36,7 @@ class Replicas:
             {"id": name, **{field: f"127.0.0.1:{next(ports)}" for field in ("apiAddress", "peerAddress")}}
             for name in self.ids
         ]
+        self.metrics_addresses = {}
         self.addresses = {replica["id"]: replica["apiAddress"] for replica in replicas}
         for replica in replicas:
             name = replica["id"]
@@ -58,6 +60,7 @@ class Replicas:
                 "replicas": replicas,
                 "pki": files,
             }
+            self.metrics_addresses[name] = document["metricsAddress"]
             self.config_file(name).write_text(yaml.safe_dump(document))
         admin = pki.issue(ca, common_name="root", organization=pki.ROLE_ADMIN)
         self.config = ClientConfig(
@@ -120,6 +123,11 @@ class Replicas:
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
+
+
+def read(url):
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()
 
 
 def free_ports(count):
@@ -186,6 +194,9 @@ async def test_a_write_through_any_address_reaches_a_watcher_at_another(replicas
                 if batch.events:
                     break
         assert [event.object.metadata.name for event in batch.events] == ["l1", "l2"]
+    figures = await asyncio.to_thread(read, f"http://{replicas.metrics_addresses[leader]}/metrics")
+    assert 'h9s_apiserver_request_seconds_count{code="OK",method="Commit"}' in figures
+    assert 'h9s_apiserver_commits_total{result="OK"}' in figures
 
 
 async def test_nothing_is_lost_when_the_leader_dies_or_all_do(replicas):

@@ -101,6 +101,36 @@ class TestRetries:
         assert [found.HasField("value") for found in again.objects] == [False, False]
 
     @virtual
+    async def test_what_was_only_looked_at_is_told_as_it_was(self):
+        cluster = await Cluster.with_default_namespace()
+        created = await cluster.commit_one(create(lease(holder="a")))
+        request = cluster.request(update(created), check(lease()), check(pod(), mod_revision=0))
+        first = await cluster.send(request)
+        assert list((await cluster.send(request)).objects) == list(first.objects)
+        await cluster.commit(update(lease(holder="b")), create(pod()))
+        again = await cluster.send(request)
+        assert list(again.objects) == list(first.objects)
+        await cluster.commit(delete(lease()))
+        assert list((await cluster.send(request)).objects) == list(first.objects)
+
+    @virtual
+    async def test_thousands_of_retries_do_not_go_through_the_history_each(self, monkeypatch):
+        cluster = await Cluster.with_default_namespace()
+        requests = [cluster.request(create(lease(f"l{i}"))) for i in range(100)]
+        requests += [cluster.request(update(lease(f"l{i}", holder="x"))) for i in range(50)]
+        requests += [cluster.request(delete(lease(f"l{i}"))) for i in range(50, 100)]
+        first = [await cluster.send(request) for request in requests]
+        view = cluster.store.view
+
+        def newest(revision=0):
+            assert revision == 0, "a retry went back in time"
+            return view(revision)
+
+        monkeypatch.setattr(cluster.store, "view", newest)
+        again = [await cluster.send(request) for request in requests]
+        assert [list(each.objects) for each in again] == [list(each.objects) for each in first]
+
+    @virtual
     async def test_an_attempt_that_is_still_under_way_is_joined(self):
         cluster = await Cluster.with_default_namespace()
         request = cluster.request(create(pod()))

@@ -5,7 +5,8 @@ import pytest
 from h9s._pb import core_pb2
 from h9s.api.keys import object_key
 from h9s.api.kinds import kind_of
-from h9s.apiserver.transactions import MAX_OPERATIONS, Decision, error_of_failure
+from h9s.apiserver.refusals import error_of_failure
+from h9s.apiserver.transactions import MAX_OPERATIONS, Decision
 from h9s.client.operations import check, create, delete, update
 from h9s.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError, TooLargeError
 from tests.unit.apiserver.support import World, copy_of, lease, pod

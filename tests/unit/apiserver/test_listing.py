@@ -7,7 +7,7 @@ import pytest
 
 from h9s._pb import api_pb2, core_pb2
 from h9s.apiserver import listing
-from h9s.apiserver.listing import ContinueToken, fill_page
+from h9s.apiserver.listing import ContinueToken, RecentViews, fill_page
 from h9s.apiserver.selection import Objects, select
 from h9s.client.operations import create, delete, key_of
 from h9s.errors import ForbiddenError, InvalidError
@@ -116,6 +116,24 @@ async def test_collections_are_what_their_key_says():
     assert names(await page(cluster, selection())) == ["a", "b"]
     assert names(await page(cluster, selection(key_of(core_pb2.Pod, "", "other")))) == ["b"]
     assert len((await page(cluster, selection(api_pb2.ObjectKey()))).objects) == 5
+
+
+@virtual
+async def test_a_list_in_progress_does_not_go_back_in_time_for_every_page():
+    cluster = await Cluster.with_default_namespace()
+    recent = RecentViews(cluster.store)
+    old = cluster.store.view()
+    recent.keep(old)
+    await cluster.commit(create(pod()))
+    assert recent.at(old.revision) is old
+    newest = cluster.store.view()
+    assert recent.at(newest.revision).get("/core/Pod/default/web") is not None
+    await asyncio.sleep(60)
+    assert recent.at(old.revision) is not old
+    for _ in range(100):
+        await cluster.commit(create(pod("", generate_name="x-")))
+        recent.keep(cluster.store.view())
+    assert len(recent._kept) <= 32
 
 
 @pytest.mark.parametrize(
