@@ -14,7 +14,7 @@ import grpc.aio
 from h9s import pki
 from h9s.apiserver.server import ApiServer, Pki
 from h9s.apiserver.settings import PkiSettings, ReplicaSettings, Settings, Timings
-from h9s.client import Client
+from h9s.client import Client, RetryPolicy
 from h9s.client.grpc_transport import open_channel
 from h9s.clock import SystemClock
 from h9s.config import ClientConfig
@@ -22,6 +22,8 @@ from h9s.testing.memory_store import MemoryStore
 
 CA = pki.create_ca("test")
 CLOCK = SystemClock()
+#: Client and server share one process here, and that the machine with other tests.
+PATIENT = RetryPolicy(attempt_timeout=20.0, deadline=60.0)
 
 
 class Serving:
@@ -48,7 +50,8 @@ class Serving:
         )
 
     def client(self, name: str = "root", role: str = pki.ROLE_ADMIN, *, cls: type[Any] = Client) -> Any:
-        return cls(self.config(name, role), clock=CLOCK, rng=random.Random(), name="test")
+        config = self.config(name, role)
+        return cls(config, clock=CLOCK, rng=random.Random(), retry=PATIENT, name="test")
 
     def channel(self, name: str = "root", role: str = pki.ROLE_ADMIN) -> grpc.aio.Channel:
         return open_channel(self.address, self.config(name, role))
