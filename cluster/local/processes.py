@@ -124,7 +124,17 @@ def _start_ticks(pid: int) -> int | None:
         return None
     # The second field is the program's name in parentheses, which may hold anything.
     fields = stat[stat.rindex(b")") + 2 :].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    if fields[0] in (b"Z", b"X") and not _has_threads(pid):
+        return None
+    return int(fields[19])
+
+
+def _has_threads(pid: int) -> bool:
+    """Whether threads outlive the first one: they keep the process's files and ports open."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _boot_id() -> str:
