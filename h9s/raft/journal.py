@@ -18,6 +18,9 @@ from h9s.raft.storage import AppendFile, Storage
 
 DEFAULT_SEGMENT_BYTES = 64 << 20
 
+#: A bound on what the record of a vote takes on disk.
+_LONGEST_HARD_STATE = 256
+
 
 class LogTuple(NamedTuple):
     """An entry in the shape that the engine expects."""
@@ -64,7 +67,10 @@ class Journal:
         self._segment_size = 0
         #: Bytes in all segments.
         self.size_bytes = 0
-        self._file = self._recover()
+        try:
+            self._file = self._recover()
+        except OSError as error:
+            raise JournalError(f"the journal cannot be read: {error}") from error
 
     # --- what h9s uses -----------------------------------------------------------------------
 
@@ -213,18 +219,17 @@ class Journal:
         if not names:
             return self._new_segment()
         self._segment_number = int(names[-1].removeprefix("journal-").removesuffix(".log"))
-        try:
-            return self._storage.reopen(
-                names[-1], size_bytes=self._segment_size, preallocate_bytes=self._segment_bytes
-            )
-        except OSError as error:
-            raise JournalError(f"journal segment {names[-1]} cannot be opened: {error}") from error
+        return self._storage.reopen(
+            names[-1], size_bytes=self._segment_size, preallocate_bytes=self._segment_bytes
+        )
 
     def _was_never_begun(self, name: str) -> bool:
         """Power was lost while the segment was made: its first write was never synced."""
         data = self._storage.read(name)
-        begun = len(records.encode_header(self._identity)) + len(self._hard_state_record()) + 256
-        return not records.starts_with_header(data) and not any(memoryview(data)[begun:])
+        header = len(records.encode_header(self._identity))
+        if records.is_record(data, 0) or records.is_record(data, header):
+            return False
+        return not any(memoryview(data)[header + _LONGEST_HARD_STATE :])
 
     def _replay(self, name: str, *, is_last: bool) -> int:
         """Take a segment's records over; return where its valid part ends."""

@@ -179,7 +179,7 @@ class RaftNode:
             self._guard.receive(replica_id, message)
 
     def _send(self, replica_id: str, message: log_pb2.PeerMessage) -> bool:
-        return self._links.send(replica_id, message.SerializeToString())
+        return not self._stopped and self._links.send(replica_id, message.SerializeToString())
 
     # --- ticking -----------------------------------------------------------------------------
 
@@ -209,6 +209,8 @@ class RaftNode:
                 # While the followers write theirs; the copy counts from `setRaftCommitIndex` on.
                 self.journal.sync()
             self._read_index.advance()
+            self._release_applied()
+            self._observe_role()
         except Exception as error:  # noqa: BLE001 - see `_guarded`
             self.stop()
             self._on_fatal(error)
@@ -216,8 +218,6 @@ class RaftNode:
         if self.engine.commit_is_unannounced and not self._announcement_is_scheduled:
             self._announcement_is_scheduled = True
             self._loop.call_soon(self._announce_commit, _TURNS_BEFORE_ANNOUNCEMENT)
-        self._release_applied()
-        self._observe_role()
         if self._has_work_left():
             self._wake()
 

@@ -55,7 +55,7 @@ def decode_segment(data: bytes, *, identity: str, name: str) -> Iterator[Record]
     Raises JournalCorruptError if the header is not this replica's.
     """
     header = _decode_at(data, 0)
-    if header is None or not starts_with_header(data):
+    if header is None or header.kind != _HEADER_KIND or not header.payload.startswith(MAGIC):
         raise JournalCorruptError(f"journal segment {name}: offset 0: the header is damaged")
     if header.index != FORMAT_VERSION:
         raise JournalCorruptError(f"journal segment {name}: format {header.index} is not known here")
@@ -69,10 +69,9 @@ def decode_segment(data: bytes, *, identity: str, name: str) -> Iterator[Record]
         offset = record.end
 
 
-def starts_with_header(data: bytes) -> bool:
-    """Whether the segment's header is whole."""
-    header = _decode_at(data, 0)
-    return header is not None and header.kind == _HEADER_KIND and header.payload.startswith(MAGIC)
+def is_record(data: bytes, offset: int) -> bool:
+    """Whether there is a valid record at `offset`."""
+    return _decode_at(data, offset) is not None
 
 
 def is_blank(data: bytes, offset: int) -> bool:

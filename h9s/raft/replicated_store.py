@@ -125,6 +125,7 @@ class ReplicatedStore:
         self.node.stop()
         if self._compaction_timer is not None:
             self._compaction_timer.cancel()
+        self._reject_pending()
         self._abandon(UnavailableError("this replica is shutting down"))
 
     # --- reading -----------------------------------------------------------------------------
