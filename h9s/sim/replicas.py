@@ -50,7 +50,10 @@ class ObservedStore(ReplicatedStore):
 
 
 class SimReplicas:
-    """A cluster of replicas. `failures` is empty as long as all invariants hold."""
+    """A cluster of replicas. `failures` is empty as long as all invariants hold.
+
+    Settings that are not given are the seed's choice.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,8 @@ class SimReplicas:
         loop: asyncio.AbstractEventLoop,
         latency: float,
         datagrams: bool = False,
+        raft_settings: RaftSettings | None = None,
+        store_settings: StoreSettings | None = None,
     ) -> None:
         self.names = list(names)
         self.loop = loop
@@ -80,14 +85,8 @@ class SimReplicas:
         self._leaders: dict[int, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._segment_bytes = rng.choice((600, 2_000, 20_000, 1 << 20))
-        self._raft_settings = _raft_settings(rng, latency)
-        entries_in_flight, max_group = rng.choice(((1, 1000), (2, 4), (8, 1)))
-        self._store_settings = StoreSettings(
-            compaction_interval=1.0,
-            history_max_age=4.0,
-            max_entries_in_flight=entries_in_flight,
-            max_group=max_group,
-        )
+        self._raft_settings = raft_settings or _raft_settings(rng, latency)
+        self._store_settings = store_settings or _store_settings(rng)
 
     @property
     def alive(self) -> list[str]:
@@ -235,4 +234,15 @@ def _raft_settings(rng: random.Random, latency: float) -> RaftSettings:
         max_message_bytes=rng.choice((100, 1_000, 256 << 10)),
         # A small window serves one message a round trip: on a slow link nobody would ever catch up.
         max_in_flight_bytes=rng.choice((2_000 if latency < 0.01 else 50_000, 2 << 20)),
+    )
+
+
+def _store_settings(rng: random.Random) -> StoreSettings:
+    """Entries one by one, in groups, or several under way at once; a history that is soon compacted."""
+    entries_in_flight, max_group = rng.choice(((1, 1000), (2, 4), (8, 1)))
+    return StoreSettings(
+        compaction_interval=1.0,
+        history_max_age=4.0,
+        max_entries_in_flight=entries_in_flight,
+        max_group=max_group,
     )

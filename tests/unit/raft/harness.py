@@ -106,6 +106,12 @@ class Replica:
         self.events.clear()
         return self.engine.term
 
+    def lead_alone(self) -> None:
+        """Let it be elected where it is the only member, and open its term."""
+        self.tick(after=2.1)
+        self.tick()
+        assert self.engine.is_leader
+
     def receive(self, name: str, message: log_pb2.PeerMessage, *, term: int | None = None) -> None:
         message.term = self.engine.term if term is None else term
         self.guard.receive(name, message)
