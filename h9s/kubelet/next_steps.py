@@ -15,7 +15,6 @@ from h9s.kubelet.backoff import BackoffPolicy, retry_at
 from h9s.kubelet.container_config import grace_seconds, spec_hash
 from h9s.kubelet.observed import (
     CANNOT_RUN,
-    STATUS_UNKNOWN,
     ObservedContainer,
     ObservedPod,
     ObservedSandbox,
@@ -180,7 +179,7 @@ class _Planner:
         failure = mine.failure
         if failure is not None and failure.spec_hash == wanted and failure.retry_at > self.now:
             return failure.retry_at, _failure_waiting(failure.reason, failure.message, failure.count)
-        if last is None or last.reason == STATUS_UNKNOWN or _is_outdated(container, last):
+        if last is None or self.memory.is_forgiven(last) or _is_outdated(container, last):
             return None, _CREATING
         ended_at = last.finished_at if last.finished_at is not None else last.created_at
         not_before = retry_at(self.policy, mine.restart, ended_at)

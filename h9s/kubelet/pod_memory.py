@@ -12,8 +12,18 @@ from types import MappingProxyType
 
 from h9s._pb import core_pb2
 from h9s.kubelet.backoff import Backoff, BackoffPolicy, advance
-from h9s.kubelet.observed import EXIT_KILLED, STATUS_UNKNOWN, ObservedContainer, ObservedPod, State
+from h9s.kubelet.observed import (
+    ERROR,
+    EXIT_KILLED,
+    STATUS_UNKNOWN,
+    ObservedContainer,
+    ObservedPod,
+    State,
+)
 from h9s.kubelet.timestamps import seconds_of
+
+#: How many kills from outside a container may have before they count as crashes.
+_KILLS_FORGIVEN = 5
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class ContainerMemory:
 
     last: ObservedContainer | None = None
     restart: Backoff | None = None
+    #: How often in a row somebody killed it.
+    kills: int = 0
     failure: Failure | None = None
 
 
@@ -67,6 +79,14 @@ class PodMemory:
     def of(self, name: str) -> ContainerMemory:
         """What is remembered of the container of that name."""
         return self.containers.get(name) or ContainerMemory()
+
+    def is_forgiven(self, run: ObservedContainer) -> bool:
+        """Whether its end is no crash, so that it costs no waiting: we asked for it, or it was removed or
+        killed from outside. A program cannot end by SIGKILL by itself, but memory that runs out without
+        the runtime noticing looks the same: that is forgiven a few times only."""
+        if run.reason == STATUS_UNKNOWN or run.id in self.stops:
+            return True
+        return _was_killed(run) and self.of(run.name).kills < _KILLS_FORGIVEN
 
     def with_container(self, name: str, memory: ContainerMemory) -> PodMemory:
         """The same with this about the container of that name."""
@@ -102,13 +122,18 @@ def recollect(memory: PodMemory, pod: core_pb2.Pod, observed: ObservedPod, now: 
 
 
 def after_start(memory: PodMemory, name: str, policy: BackoffPolicy, now: float) -> PodMemory:
-    """A run of the container was begun: if it was not the first, the next one has to wait longer."""
+    """A run of the container was begun: if the one before crashed, the next has to wait longer."""
     known = memory.of(name)
+    last = known.last
+    if last is None or last.state is not State.EXITED:
+        return memory.with_container(name, replace(known, failure=None))
+    ended_at = last.finished_at if last.finished_at is not None else now
+    ran_long = last.started_at is not None and ended_at - last.started_at > policy.reset_after
+    kills = (0 if ran_long else known.kills) + 1 if _was_killed(last) else 0
     restart = known.restart
-    if known.last is not None and known.last.state is State.EXITED:
-        ended_at = known.last.finished_at if known.last.finished_at is not None else now
+    if not memory.is_forgiven(last):
         restart = advance(policy, known.restart, ended_at, now)
-    return memory.with_container(name, replace(known, restart=restart, failure=None))
+    return memory.with_container(name, replace(known, restart=restart, kills=kills, failure=None))
 
 
 def after_failure(
@@ -137,6 +162,10 @@ def after_sandbox(
         return replace(memory, sandbox_failure=None)
     count = memory.sandbox_failure.count + 1 if memory.sandbox_failure else 1
     return replace(memory, sandbox_failure=Failure(reason, message, count, now + policy.delay(count)))
+
+
+def _was_killed(run: ObservedContainer) -> bool:
+    return run.exit_code == EXIT_KILLED and run.reason == ERROR
 
 
 def _vanished(container: ObservedContainer, now: float) -> ObservedContainer:

@@ -100,14 +100,16 @@ class PodWorker:
 
     async def run(self) -> None:
         """Work until the pod is gone from the API and from the runtime."""
-        rounds = 0
+        rounds = failures = 0
         while True:
             self._wakeup.clear()
             try:
                 result = await self.reconcile()
+                failures = 0
             except RuntimeFailureError as error:
                 logger.warning("pod %s: %s; trying again", self.observed.identity, error.message)
-                result = Round(wake_in=self._settings.retry_seconds)
+                failures += 1
+                result = Round(wake_in=self._settings.mishap.delay(failures))
             if result.finished:
                 return
             rounds = rounds + 1 if result.acted else 0

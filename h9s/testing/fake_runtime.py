@@ -208,9 +208,9 @@ class FakeRuntime:
 
     # -- the outside world
 
-    def exit(self, container_id: str, code: int = 0) -> None:
-        """The container's program ends by itself."""
-        self._end(container_id, code)
+    def exit(self, container_id: str, code: int = 0, *, reason: str = "") -> None:
+        """The container's program ends by itself, or is killed (137)."""
+        self._end(container_id, code, reason=reason)
 
     def lose_container(self, container_id: str) -> None:
         """Somebody removes a container."""

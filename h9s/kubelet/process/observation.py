@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from h9s.clock import Clock
-from h9s.kubelet.observed import EXIT_KILLED, STATUS_UNKNOWN, ObservedContainer, State
+from h9s.kubelet.observed import ERROR, EXIT_KILLED, ObservedContainer, State
 from h9s.kubelet.process.records import ContainerId, is_alive, read_json, write_json
 
 
@@ -77,7 +77,7 @@ def _bury(directory: Path, started: dict[str, Any] | None, clock: Clock) -> dict
     ended = {
         "exit_code": EXIT_KILLED,
         "signal": int(signal.SIGKILL),
-        "reason": STATUS_UNKNOWN,
+        "reason": ERROR,
         "message": "nobody saw how it ended: its shim was killed, or the machine went down",
         "at": clock.wall(),
     }

@@ -169,6 +169,8 @@ class ProcessRuntime:
         if ended is not None and ended["reason"] == CANNOT_RUN:
             metrics.OPERATION_ERRORS.labels("start_container", CANNOT_RUN).inc()
             raise StartContainerError(ended["message"])
+        if process.returncode and read_json(directory / "shim.json") is None:
+            raise CreateContainerError(f"its shim failed: {_shim_error(directory)}")
         self._look_after(ContainerId.parse(container_id).pod_uid, directory)
 
     async def terminate_container(self, container_id: str) -> None:
@@ -264,6 +266,13 @@ class ProcessRuntime:
     def _clean_up(self, pod: PodDirectory) -> None:
         if not any(pod.sandboxes()) and not any(pod.containers()):
             shutil.rmtree(pod.path, ignore_errors=True)
+
+
+def _shim_error(directory: Path) -> str:
+    """The last line of what a shim has left of its failure."""
+    path = directory / "shim.err"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return lines[-1] if lines else "it left no reason"
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import pytest_asyncio
 from h9s._pb import api_pb2, core_pb2
 from h9s.kubelet.process import images, records, shim
 from h9s.kubelet.process.records import ContainerId, PodDirectory, read_json
-from tests.integration.kubelet.drivers import until
+from h9s.kubelet.runtime import RuntimeFailureError
+from tests.integration.kubelet.drivers import Bench, Driver, until
 from tests.integration.kubelet.live import living, make_pod
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -61,7 +62,9 @@ async def test_a_killed_shim_takes_its_program_along_and_both_are_replaced(live)
     again = await live.until_pod("orphan", restarted)
     assert loop.time() - started < 2
     assert not records.is_alive(program)
-    assert again.status.container_statuses[0].last_state.terminated.reason == "ContainerStatusUnknown"
+    ended = again.status.container_statuses[0].last_state.terminated
+    assert ended.exit_code == 137
+    assert "its shim was killed" in ended.message
 
 
 async def test_a_second_shim_does_not_start_the_program_again(live):
@@ -135,3 +138,14 @@ async def test_a_restart_of_the_machine_is_survived(live):
     await live.start()
     again = await live.until_pod("rebooted", restarted)
     assert again.status.pod_ip == pod.status.pod_ip
+
+
+async def test_a_shim_that_fails_is_the_containers_problem_alone(tmp_path, monkeypatch):
+    broken = tmp_path / "shim.py"
+    broken.write_text(
+        "import sys; open(sys.argv[1] + '/shim.err', 'w').write('OSError: no space'); sys.exit(1)"
+    )
+    monkeypatch.setattr("h9s.kubelet.process.runtime._SHIM", broken)
+    async with Driver("process", tmp_path).opened() as runtime:
+        with pytest.raises(RuntimeFailureError, match="its shim failed: OSError: no space"):
+            await Bench(runtime).run("sleep", "1000")

@@ -80,6 +80,46 @@ def test_a_killed_container_is_back_at_once_the_first_time(world):
     assert world.container().last_state.terminated.exit_code == 137
 
 
+def test_whoever_kills_a_container_again_and_again_has_to_wait_in_the_end(world):
+    world.settle()
+    waits = []
+    for _ in range(7):
+        world.runtime.exit(world.run_of().id, 137)
+        result = world.settle()
+        waits.append(result.wake_in)
+        world.settle_for(result.wake_in or 0)
+    assert waits == [None] * 6 + [10]
+
+
+def test_a_kill_does_not_make_the_next_crash_a_repeated_one(world):
+    world.settle()
+    world.runtime.exit(world.run_of().id, 137)
+    world.settle()
+    world.runtime.exit(world.run_of().id, 1)
+    assert world.settle().wake_in is None
+
+
+def test_running_out_of_memory_is_a_crash(world):
+    world.settle()
+    world.runtime.exit(world.run_of().id, 137, reason="OOMKilled")
+    world.settle()
+    world.runtime.exit(world.run_of().id, 137, reason="OOMKilled")
+    assert world.settle().wake_in == 10
+
+
+def test_what_was_stopped_for_the_pods_own_sake_is_no_crash(world):
+    world.settle()
+    for number in range(2, 6):
+        world.change(lambda pod, number=number: setattr(pod.spec.containers[0], "image", f"app:{number}"))
+        world.settle()
+    assert world.there.sandbox is not None
+    world.runtime.lose_sandbox(world.there.sandbox.id)
+    world.settle()
+    assert world.run_of().state is State.RUNNING
+    world.runtime.exit(world.run_of().id, 1)
+    assert world.settle().wake_in is None
+
+
 def test_a_removed_container_is_back_at_once_every_time(world):
     world.settle()
     for attempt in range(1, 6):
