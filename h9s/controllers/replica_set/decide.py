@@ -69,7 +69,8 @@ def _delete(snapshot: ReplicaSetSnapshot, held: list[core_pb2.Pod], count: int) 
     uids = {pod.metadata.uid for pod in victims}
     survivors = [pod for pod in held if pod.metadata.uid not in uids]
     note = Note(replica_set, "Normal", "SuccessfulDelete", "Deleted pod", range(1, 1 + len(victims)))
-    deletions = tuple(operations.delete(pod) for pod in victims)
+    # One that has changed since may have been taken out of the selector's reach, to be kept.
+    deletions = tuple(operations.delete(pod, mod_revision=_revision(pod)) for pod in victims)
     return _commit(snapshot, held, survivors, deletions, notes=(note,))
 
 
@@ -122,5 +123,5 @@ def new_pod(replica_set: apps_pb2.ReplicaSet) -> core_pb2.Pod:
     return pod
 
 
-def _revision(replica_set: apps_pb2.ReplicaSet) -> int:
-    return int(replica_set.metadata.resource_version or 0)
+def _revision(obj: apps_pb2.ReplicaSet | core_pb2.Pod) -> int:
+    return int(obj.metadata.resource_version or 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from h9s.api.owners import controlled_by, controller_of, new_controller_ref
 from h9s.client import operations
 from h9s.controllers.decision import BATCH_SIZE, Decision
 from h9s.controllers.replica_set.decide import ReplicaSetSnapshot, decide
-from h9s.errors import H9sError
+from h9s.errors import ConflictError, H9sError
 from tests.unit.controllers.world import World, replica_set, set_ready
 
 Op = api_pb2.Operation
@@ -204,6 +205,19 @@ def test_a_matching_pod_of_another_owner_is_left_alone():
     assert [pod.metadata.name for pod in world.all(core_pb2.Pod)] == ["theirs"]
 
 
+def test_a_pod_that_was_taken_aside_meanwhile_is_not_deleted():
+    world = make_world(replicas=1)
+    settle(world)
+    (pod,) = active(world)
+    scale(world, 0)
+    decision = decide(snapshot_of(world))
+    world.change(pod, lambda changed: changed.metadata.labels.update({"app": "debug"}))
+    with pytest.raises(ConflictError):
+        world.commit(decision.operations)
+    settle(world)
+    assert [kept.metadata.name for kept in world.all(core_pb2.Pod)] == [pod.metadata.name]
+
+
 def test_a_ledger_that_would_not_move_is_corrected_before_pods_are_created():
     world = make_world(replicas=1)
     settle(world)
@@ -217,12 +231,8 @@ def test_of_two_decisions_on_one_state_only_one_goes_through():
     world = make_world(replicas=3)
     snapshot = snapshot_of(world)
     world.commit(decide(snapshot).operations)
-    try:
+    with pytest.raises(ConflictError):
         world.commit(decide(snapshot).operations)
-    except H9sError:
-        pass
-    else:
-        raise AssertionError("both went through")
     assert len(active(world)) == 3
 
 
@@ -272,7 +282,8 @@ class History:
             self.world.commit([operations.delete(pod)])
 
     def relabel(self, index: int) -> None:
-        if pod := self.pick(index):
+        pod = self.pick(index)
+        if pod is not None and not pod.metadata.HasField("deletion_timestamp"):
             self.world.change(pod, lambda changed: changed.metadata.labels.update({"app": "debug"}))
             self.foreign.add(pod.metadata.name)
 
@@ -309,7 +320,7 @@ class History:
         for operation in decision.operations:
             if operation.verb == Op.DELETE:
                 assert operation.key.name not in self.foreign, "deleted what it does not own"
-        assert {self.world.get(core_pb2.Pod, name) is not None for name in self.foreign} <= {True}
+        assert all(world.get(core_pb2.Pod, name) is not None for name in self.foreign)
 
 
 @settings(max_examples=600, deadline=None)
