@@ -109,7 +109,8 @@ async def test_a_container_lost_behind_h9s_back_is_restored_within_two_seconds(
     cluster: LocalCluster, engine: docker.DockerClient, steady: list[core_pb2.Pod], how: str
 ):
     clock = SystemClock()
-    pod = steady[0]
+    # Whatever was restarted just before would wait: that looks like a crash loop.
+    pod = next(pod for pod in steady if restarts([pod]) == 0)
     lost = container_of(engine, pod)
     async with client_of(cluster) as client:
 
@@ -150,22 +151,21 @@ async def test_containers_run_and_are_restored_while_the_control_plane_is_away(
     cluster: LocalCluster, engine: docker.DockerClient, steady: list[core_pb2.Pod]
 ):
     async with client_of(cluster) as client:
-        before = await await_ready_pods(client, "app=steady", 4)
+        victim = next(pod for pod in steady if restarts([pod]) == 0)
+        others = [pod for pod in steady if pod is not victim]
         cluster.kill(*REPLICA_IDS)
         try:
-            lost = container_of(engine, before[0])
-            await asyncio.to_thread(lost.kill)
-            address = before[0].status.pod_ip
+            await asyncio.to_thread(container_of(engine, victim).kill)
 
             async def missing() -> str:
                 try:
-                    await fetch(address, 80)
+                    await fetch(victim.status.pod_ip, 80)
                 except (OSError, TimeoutError, ValueError) as error:
                     return f"an answer: {error}"
                 return ""
 
             await until(missing, "the restored container", timeout=10.0)
-            for pod in before[1:]:
+            for pod in others:
                 assert container_of(engine, pod).status == "running"
         finally:
             for replica_id in REPLICA_IDS:
@@ -173,12 +173,12 @@ async def test_containers_run_and_are_restored_while_the_control_plane_is_away(
         await await_control_plane(cluster)
 
         async def untold() -> str:
-            pod = await client.get(core_pb2.Pod, before[0].metadata.name, "default")
-            return "" if restarts([pod]) > restarts(before[:1]) else describe([pod])
+            pod = await client.get(core_pb2.Pod, victim.metadata.name, "default")
+            return "" if restarts([pod]) > 0 else describe([pod])
 
         await until(untold, "the restart to be reported", timeout=20.0)
         after = await await_ready_pods(client, "app=steady", 4)
-        assert container_ids(after[1:]) == container_ids(before[1:])
+        assert container_ids(others).items() <= container_ids(after).items()
 
 
 async def test_the_containers_of_a_pod_share_an_address(
