@@ -61,5 +61,6 @@ ensure_environment() {
 
 # Runs a module of this checkout, from any working directory.
 run_module() {
-  PYTHONPATH=$root exec "$venv/bin/python" -P -m "$@"
+  # Children are started with exec: gRPC need not prepare for a fork, nor say that it could not.
+  GRPC_ENABLE_FORK_SUPPORT=0 PYTHONPATH=$root exec "$venv/bin/python" -P -m "$@"
 }
