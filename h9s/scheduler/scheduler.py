@@ -34,6 +34,9 @@ class Scheduler:
         self._cache = Cache(client, (core_pb2.Node, core_pb2.Pod))
         self._state = SchedulingState()
         self._wakeup = asyncio.Event()
+        metrics.PODS.labels("round").set_function(lambda: self._state.waiting_count)
+        metrics.PODS.labels("change").set_function(lambda: self._state.unschedulable_count)
+        metrics.PODS.labels("binding").set_function(lambda: self._state.binding_count)
         self._cache.of(core_pb2.Node).add_handler(self._observe_node)
         self._cache.of(core_pb2.Pod).add_handler(self._observe_pod)
 
@@ -71,11 +74,7 @@ class Scheduler:
     def _decide(self) -> Round:
         self._wakeup.clear()
         with metrics.ROUND_SECONDS.time():
-            decided = self._state.schedule()
-        metrics.PODS.labels("round").set(self._state.waiting_count)
-        metrics.PODS.labels("change").set(self._state.unschedulable_count)
-        metrics.PODS.labels("binding").set(self._state.binding_count)
-        return decided
+            return self._state.schedule()
 
     def _act(self, decided: Round, group: asyncio.TaskGroup) -> None:
         for binding in decided.bindings:
