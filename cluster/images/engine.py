@@ -27,7 +27,7 @@ def explain(error: DockerException) -> str:
     """Why no engine answers, in a few words."""
     text = str(error)
     if "PermissionError" in text or "Permission denied" in text:
-        return "this user may not use the Docker Engine (is it in the group `docker`?)"
+        return "this user may not use the Docker Engine; is it in the group `docker`?"
     if "FileNotFoundError" in text or "No such file" in text or "ConnectionRefused" in text:
         return "no Docker Engine runs here"
     return f"the Docker Engine does not answer: {text}"

@@ -49,7 +49,7 @@ def after_down(stopped: Stopped, layout: Layout, *, wiped: bool) -> str:
     """After `scripts/down`."""
     parts = [f"stopped {' '.join(stopped.components)}" if stopped.components else "nothing ran"]
     if stopped.workers:
-        parts.append(f"removed the pods of {' '.join(stopped.workers)}")
+        parts.append(f"the pods of {' '.join(stopped.workers)} are gone")
     if wiped:
         parts.append(f"the state in {layout.state_dir} is removed")
     elif stopped.components:
