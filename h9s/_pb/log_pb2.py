@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from h9s._pb import api_pb2 as h9s_dot_v1_dot_api__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x10h9s/v1/log.proto\x12\x06h9s.v1\x1a\x10h9s/v1/api.proto\"\x9c\x01\n\x08LogEntry\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x10\n\x08proposer\x18\x03 \x01(\x04\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12)\n\x0ctransactions\x18\x05 \x03(\x0b\x32\x13.h9s.v1.Transaction\x12\x18\n\x10\x63ompact_revision\x18\x06 \x01(\x03\"x\n\x0bTransaction\x12%\n\nrequest_id\x18\x01 \x01(\x0b\x32\x11.h9s.v1.RequestId\x12\x1d\n\x06guards\x18\x02 \x03(\x0b\x32\r.h9s.v1.Guard\x12#\n\tmutations\x18\x03 \x03(\x0b\x32\x10.h9s.v1.Mutation\"M\n\x05Guard\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x14\n\x0cmod_revision\x18\x02 \x01(\x03\x12\x0e\n\x06\x63lient\x18\x03 \x01(\x08\x12\x11\n\toperation\x18\x04 \x01(\x05\"5\n\x08Mutation\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x42\x08\n\x06_value\"\x94\x03\n\x0bPeerMessage\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12/\n\x0e\x61ppend_entries\x18\x02 \x01(\x0b\x32\x15.h9s.v1.AppendEntriesH\x00\x12\'\n\nappend_ack\x18\x03 \x01(\x0b\x32\x11.h9s.v1.AppendAckH\x00\x12+\n\x0crequest_vote\x18\x04 \x01(\x0b\x32\x13.h9s.v1.RequestVoteH\x00\x12+\n\x0cvote_granted\x18\x05 \x01(\x0b\x32\x13.h9s.v1.VoteGrantedH\x00\x12)\n\x0bterm_notice\x18\x06 \x01(\x0b\x32\x12.h9s.v1.TermNoticeH\x00\x12\x36\n\x12read_index_request\x18\x07 \x01(\x0b\x32\x18.h9s.v1.ReadIndexRequestH\x00\x12\x38\n\x13read_index_response\x18\x08 \x01(\x0b\x32\x19.h9s.v1.ReadIndexResponseH\x00\x12\x1e\n\x05hello\x18\t \x01(\x0b\x32\r.h9s.v1.HelloH\x00\x42\x06\n\x04\x62ody\"I\n\x05Hello\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\"\x86\x01\n\rAppendEntries\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x02 \x01(\x03\x12\x16\n\x0eprev_log_index\x18\x03 \x01(\x03\x12\x15\n\rprev_log_term\x18\x04 \x01(\x03\x12\x1e\n\x07\x65ntries\x18\x05 \x03(\x0b\x32\r.h9s.v1.Entry\"5\n\x05\x45ntry\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04term\x18\x02 \x01(\x03\x12\x0f\n\x07\x63ommand\x18\x03 \x01(\x0c\"Q\n\tAppendAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nnext_index\x18\x02 \x01(\x03\x12\r\n\x05reset\x18\x03 \x01(\x08\x12\x0f\n\x07success\x18\x04 \x01(\x08\"<\n\x0bRequestVote\x12\x16\n\x0elast_log_index\x18\x01 \x01(\x03\x12\x15\n\rlast_log_term\x18\x02 \x01(\x03\"\r\n\x0bVoteGranted\"\x0c\n\nTermNotice\"#\n\x10ReadIndexRequest\x12\x0f\n\x07request\x18\x01 \x01(\x04\"8\n\x11ReadIndexResponse\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x12\n\nread_index\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x10h9s/v1/log.proto\x12\x06h9s.v1\x1a\x10h9s/v1/api.proto\"\x9c\x01\n\x08LogEntry\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x10\n\x08proposer\x18\x03 \x01(\x04\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12)\n\x0ctransactions\x18\x05 \x03(\x0b\x32\x13.h9s.v1.Transaction\x12\x18\n\x10\x63ompact_revision\x18\x06 \x01(\x03\"x\n\x0bTransaction\x12%\n\nrequest_id\x18\x01 \x01(\x0b\x32\x11.h9s.v1.RequestId\x12\x1d\n\x06guards\x18\x02 \x03(\x0b\x32\r.h9s.v1.Guard\x12#\n\tmutations\x18\x03 \x03(\x0b\x32\x10.h9s.v1.Mutation\"M\n\x05Guard\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x14\n\x0cmod_revision\x18\x02 \x01(\x03\x12\x0e\n\x06\x63lient\x18\x03 \x01(\x08\x12\x11\n\toperation\x18\x04 \x01(\x05\"5\n\x08Mutation\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x42\x08\n\x06_value\"\xa7\x04\n\x0bPeerMessage\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12/\n\x0e\x61ppend_entries\x18\x02 \x01(\x0b\x32\x15.h9s.v1.AppendEntriesH\x00\x12\'\n\nappend_ack\x18\x03 \x01(\x0b\x32\x11.h9s.v1.AppendAckH\x00\x12+\n\x0crequest_vote\x18\x04 \x01(\x0b\x32\x13.h9s.v1.RequestVoteH\x00\x12+\n\x0cvote_granted\x18\x05 \x01(\x0b\x32\x13.h9s.v1.VoteGrantedH\x00\x12)\n\x0bterm_notice\x18\x06 \x01(\x0b\x32\x12.h9s.v1.TermNoticeH\x00\x12\x36\n\x12read_index_request\x18\x07 \x01(\x0b\x32\x18.h9s.v1.ReadIndexRequestH\x00\x12\x38\n\x13read_index_response\x18\x08 \x01(\x0b\x32\x19.h9s.v1.ReadIndexResponseH\x00\x12\x1e\n\x05hello\x18\t \x01(\x0b\x32\r.h9s.v1.HelloH\x00\x12\x32\n\x10pre_vote_request\x18\n \x01(\x0b\x32\x16.h9s.v1.PreVoteRequestH\x00\x12\x32\n\x10pre_vote_granted\x18\x0b \x01(\x0b\x32\x16.h9s.v1.PreVoteGrantedH\x00\x12)\n\x0btimeout_now\x18\x0c \x01(\x0b\x32\x12.h9s.v1.TimeoutNowH\x00\x42\x06\n\x04\x62ody\"I\n\x05Hello\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\"\x86\x01\n\rAppendEntries\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x02 \x01(\x03\x12\x16\n\x0eprev_log_index\x18\x03 \x01(\x03\x12\x15\n\rprev_log_term\x18\x04 \x01(\x03\x12\x1e\n\x07\x65ntries\x18\x05 \x03(\x0b\x32\r.h9s.v1.Entry\"5\n\x05\x45ntry\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04term\x18\x02 \x01(\x03\x12\x0f\n\x07\x63ommand\x18\x03 \x01(\x0c\"Q\n\tAppendAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nnext_index\x18\x02 \x01(\x03\x12\r\n\x05reset\x18\x03 \x01(\x08\x12\x0f\n\x07success\x18\x04 \x01(\x08\"<\n\x0bRequestVote\x12\x16\n\x0elast_log_index\x18\x01 \x01(\x03\x12\x15\n\rlast_log_term\x18\x02 \x01(\x03\"\r\n\x0bVoteGranted\"\x0c\n\nTermNotice\"N\n\x0ePreVoteRequest\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x16\n\x0elast_log_index\x18\x02 \x01(\x03\x12\x15\n\rlast_log_term\x18\x03 \x01(\x03\"\x1f\n\x0ePreVoteGranted\x12\r\n\x05round\x18\x01 \x01(\x04\"\x0c\n\nTimeoutNow\"#\n\x10ReadIndexRequest\x12\x0f\n\x07request\x18\x01 \x01(\x04\"8\n\x11ReadIndexResponse\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x12\n\nread_index\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,23 +41,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MUTATION']._serialized_start=406
   _globals['_MUTATION']._serialized_end=459
   _globals['_PEERMESSAGE']._serialized_start=462
-  _globals['_PEERMESSAGE']._serialized_end=866
-  _globals['_HELLO']._serialized_start=868
-  _globals['_HELLO']._serialized_end=941
-  _globals['_APPENDENTRIES']._serialized_start=944
-  _globals['_APPENDENTRIES']._serialized_end=1078
-  _globals['_ENTRY']._serialized_start=1080
-  _globals['_ENTRY']._serialized_end=1133
-  _globals['_APPENDACK']._serialized_start=1135
-  _globals['_APPENDACK']._serialized_end=1216
-  _globals['_REQUESTVOTE']._serialized_start=1218
-  _globals['_REQUESTVOTE']._serialized_end=1278
-  _globals['_VOTEGRANTED']._serialized_start=1280
-  _globals['_VOTEGRANTED']._serialized_end=1293
-  _globals['_TERMNOTICE']._serialized_start=1295
-  _globals['_TERMNOTICE']._serialized_end=1307
-  _globals['_READINDEXREQUEST']._serialized_start=1309
-  _globals['_READINDEXREQUEST']._serialized_end=1344
-  _globals['_READINDEXRESPONSE']._serialized_start=1346
-  _globals['_READINDEXRESPONSE']._serialized_end=1402
+  _globals['_PEERMESSAGE']._serialized_end=1013
+  _globals['_HELLO']._serialized_start=1015
+  _globals['_HELLO']._serialized_end=1088
+  _globals['_APPENDENTRIES']._serialized_start=1091
+  _globals['_APPENDENTRIES']._serialized_end=1225
+  _globals['_ENTRY']._serialized_start=1227
+  _globals['_ENTRY']._serialized_end=1280
+  _globals['_APPENDACK']._serialized_start=1282
+  _globals['_APPENDACK']._serialized_end=1363
+  _globals['_REQUESTVOTE']._serialized_start=1365
+  _globals['_REQUESTVOTE']._serialized_end=1425
+  _globals['_VOTEGRANTED']._serialized_start=1427
+  _globals['_VOTEGRANTED']._serialized_end=1440
+  _globals['_TERMNOTICE']._serialized_start=1442
+  _globals['_TERMNOTICE']._serialized_end=1454
+  _globals['_PREVOTEREQUEST']._serialized_start=1456
+  _globals['_PREVOTEREQUEST']._serialized_end=1534
+  _globals['_PREVOTEGRANTED']._serialized_start=1536
+  _globals['_PREVOTEGRANTED']._serialized_end=1567
+  _globals['_TIMEOUTNOW']._serialized_start=1569
+  _globals['_TIMEOUTNOW']._serialized_end=1581
+  _globals['_READINDEXREQUEST']._serialized_start=1583
+  _globals['_READINDEXREQUEST']._serialized_end=1618
+  _globals['_READINDEXRESPONSE']._serialized_start=1620
+  _globals['_READINDEXRESPONSE']._serialized_end=1676
 # @@protoc_insertion_point(module_scope)

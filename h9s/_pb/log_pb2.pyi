@@ -159,6 +159,9 @@ class PeerMessage(_message.Message):
     READ_INDEX_REQUEST_FIELD_NUMBER: _builtins.int
     READ_INDEX_RESPONSE_FIELD_NUMBER: _builtins.int
     HELLO_FIELD_NUMBER: _builtins.int
+    PRE_VOTE_REQUEST_FIELD_NUMBER: _builtins.int
+    PRE_VOTE_GRANTED_FIELD_NUMBER: _builtins.int
+    TIMEOUT_NOW_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     @_builtins.property
     def append_entries(self) -> Global___AppendEntries: ...
@@ -178,6 +181,12 @@ class PeerMessage(_message.Message):
     def read_index_response(self) -> Global___ReadIndexResponse: ...
     @_builtins.property
     def hello(self) -> Global___Hello: ...
+    @_builtins.property
+    def pre_vote_request(self) -> Global___PreVoteRequest: ...
+    @_builtins.property
+    def pre_vote_granted(self) -> Global___PreVoteGranted: ...
+    @_builtins.property
+    def timeout_now(self) -> Global___TimeoutNow: ...
     def __init__(
         self,
         *,
@@ -190,12 +199,15 @@ class PeerMessage(_message.Message):
         read_index_request: Global___ReadIndexRequest | None = ...,
         read_index_response: Global___ReadIndexResponse | None = ...,
         hello: Global___Hello | None = ...,
+        pre_vote_request: Global___PreVoteRequest | None = ...,
+        pre_vote_granted: Global___PreVoteGranted | None = ...,
+        timeout_now: Global___TimeoutNow | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "request_vote", b"request_vote", "term_notice", b"term_notice", "vote_granted", b"vote_granted"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "pre_vote_granted", b"pre_vote_granted", "pre_vote_request", b"pre_vote_request", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "request_vote", b"request_vote", "term_notice", b"term_notice", "timeout_now", b"timeout_now", "vote_granted", b"vote_granted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "request_vote", b"request_vote", "term", b"term", "term_notice", b"term_notice", "vote_granted", b"vote_granted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "pre_vote_granted", b"pre_vote_granted", "pre_vote_request", b"pre_vote_request", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "request_vote", b"request_vote", "term", b"term", "term_notice", b"term_notice", "timeout_now", b"timeout_now", "vote_granted", b"vote_granted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["append_entries", "append_ack", "request_vote", "vote_granted", "term_notice", "read_index_request", "read_index_response", "hello"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["append_entries", "append_ack", "request_vote", "vote_granted", "term_notice", "read_index_request", "read_index_response", "hello", "pre_vote_request", "pre_vote_granted", "timeout_now"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -364,6 +376,69 @@ class TermNotice(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TermNotice: _TypeAlias = TermNotice  # noqa: Y015
+
+@_typing.final
+class PreVoteRequest(_message.Message):
+    """"Would you vote for me?", before the sender raises its term."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    LAST_LOG_INDEX_FIELD_NUMBER: _builtins.int
+    LAST_LOG_TERM_FIELD_NUMBER: _builtins.int
+    round: _builtins.int
+    last_log_index: _builtins.int
+    last_log_term: _builtins.int
+    def __init__(
+        self,
+        *,
+        round: _builtins.int = ...,
+        last_log_index: _builtins.int = ...,
+        last_log_term: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_log_index", b"last_log_index", "last_log_term", b"last_log_term", "round", b"round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreVoteRequest: _TypeAlias = PreVoteRequest  # noqa: Y015
+
+@_typing.final
+class PreVoteGranted(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    round: _builtins.int
+    def __init__(
+        self,
+        *,
+        round: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round", b"round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreVoteGranted: _TypeAlias = PreVoteGranted  # noqa: Y015
+
+@_typing.final
+class TimeoutNow(_message.Message):
+    """The leader hands over: stand for election at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimeoutNow: _TypeAlias = TimeoutNow  # noqa: Y015
 
 @_typing.final
 class ReadIndexRequest(_message.Message):

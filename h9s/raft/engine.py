@@ -122,15 +122,23 @@ class Engine:
         return float(self._get(name))
 
     def postpone_election(self) -> None:
-        """Wait a whole timeout again: this replica itself was stalled, its leader may be well."""
+        """Wait a whole timeout again."""
         low, high = self._settings.election_timeout_min, self._settings.election_timeout_max
-        self._set("raftElectionDeadline", self._monotonic() + low + (high - low) * self._rng.random())
+        self.set_election_deadline(self._monotonic() + low + (high - low) * self._rng.random())
+
+    def set_election_deadline(self, at: float) -> None:
+        """When to stand for election unless a leader is heard from before."""
+        self._set("raftElectionDeadline", at)
+
+    def forget_leader(self) -> None:
+        """Nobody is known to lead any more."""
+        self._set("raftLeader", None)
 
     def observe_term(self, term: int) -> None:
         """A later term exists: step down into it."""
         if term > self.term:
             self._object._SyncObj__setCurrentTerm(term, None)
-            self._set("raftLeader", None)
+            self.forget_leader()
             self._object._SyncObj__setState(0)
 
     # --- looking -----------------------------------------------------------------------------

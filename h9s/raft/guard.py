@@ -122,16 +122,19 @@ class GuardedTransport(Transport):  # type: ignore[misc]
 
     # --- from the network --------------------------------------------------------------------
 
-    def receive(self, name: str, message: log_pb2.PeerMessage) -> None:
-        """Check one message of the replica `name` and hand it to the engine."""
+    def receive(self, name: str, message: log_pb2.PeerMessage) -> bool:
+        """Check one message of the replica `name` and hand it to the engine, if it is the engine's.
+
+        False if it does not count: from a non-member, or of an older term.
+        """
         engine = self._engine
         if name not in engine.members:
-            return
+            return False
         kind = message.WhichOneof("body")
         if message.term < engine.term:
-            if kind in ("append_entries", "request_vote"):
+            if kind in ("append_entries", "request_vote", "pre_vote_request"):
                 self._tell_term(name)
-            return
+            return False
         if kind == "append_entries":
             self._receive_append(name, message)
         elif kind == "append_ack":
@@ -153,6 +156,7 @@ class GuardedTransport(Transport):  # type: ignore[misc]
                 self._deliver(name, {"type": "response_vote", "term": message.term})
         elif kind == "term_notice":
             engine.observe_term(message.term)
+        return True
 
     def _receive_append(self, name: str, message: log_pb2.PeerMessage) -> None:
         append = message.append_entries

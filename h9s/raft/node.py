@@ -8,6 +8,7 @@ it is reported once through `on_fatal`, and nothing is done or acknowledged afte
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -18,8 +19,11 @@ from h9s.errors import TimeoutExpiredError, UnavailableError
 from h9s.raft.engine import Engine, EngineHost
 from h9s.raft.guard import GuardedTransport
 from h9s.raft.journal import Journal
+from h9s.raft.pre_vote import PreVote
 from h9s.raft.read_index import ReadIndex
 from h9s.raft.settings import RaftSettings
+
+log = logging.getLogger(__name__)
 
 #: Turns of the event loop in which answers and new writes go first.
 _TURNS_BEFORE_ANNOUNCEMENT = 3
@@ -101,6 +105,15 @@ class RaftNode:
             settings=settings,
         )
         self._guard.attach(self.engine)
+        self._pre_vote = PreVote(
+            engine=self.engine,
+            replica_id=replica_id,
+            send=self._send,
+            is_connected=lambda name: name in self.connected,
+            monotonic=clock.monotonic,
+            rng=rng,
+            settings=settings,
+        )
         self._read_index = ReadIndex(
             engine=self.engine,
             guard=self._guard,
@@ -115,6 +128,8 @@ class RaftNode:
         self._tick_is_scheduled = False
         self._announcement_is_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._must_hand_over = False
+        self._handed_over: asyncio.Future[None] | None = None
         self._stopped = False
 
     def start(self) -> None:
@@ -133,6 +148,33 @@ class RaftNode:
         an entry of a leader that lost its term may still be applied later, or never."""
         self.engine.propose(command)
         self._wake()
+
+    async def hand_over(self, *, timeout: float) -> None:
+        """Give the leadership to a follower that has everything, and return once it is given.
+
+        Nothing must be proposed meanwhile. Gives up after `timeout` seconds.
+        """
+        self._handed_over = self._loop.create_future()
+        self._must_hand_over = True
+        self._wake()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._handed_over
+        except TimeoutError:
+            log.warning("no replica took the leadership over within %g s", timeout)
+        finally:
+            self._handed_over = None
+
+    def _hand_over_if_possible(self) -> None:
+        last = self.engine.last_index
+        if self.engine.applied_index < last:
+            return
+        for name in sorted(self.connected):
+            if self.engine.match_index(name) == last:
+                message = log_pb2.PeerMessage(term=self.engine.term)
+                message.timeout_now.SetInParent()
+                self._must_hand_over = not self._send(name, message)
+                return
 
     async def read_barrier(self, *, timeout: float) -> None:
         """Return once the applied state shows everything acknowledged before the call.
@@ -162,7 +204,13 @@ class RaftNode:
     def link_disconnected(self, replica_id: str) -> None:
         """See `LinkHandler`."""
         self.connected.discard(replica_id)
-        self._guarded(lambda: self._guard.disconnected(replica_id))
+        self._guarded(lambda: self._disconnected(replica_id))
+
+    def _disconnected(self, replica_id: str) -> None:
+        self._guard.disconnected(replica_id)
+        delay = self._pre_vote.lost_connection(replica_id)
+        if delay:
+            self._loop.call_later(delay, self._wake)
 
     def link_received(self, replica_id: str, data: bytes) -> None:
         """See `LinkHandler`."""
@@ -175,11 +223,23 @@ class RaftNode:
         elif kind == "read_index_response":
             response = message.read_index_response
             self._read_index.take_response(replica_id, response.request, response.read_index)
-        else:
-            self._guard.receive(replica_id, message)
+        elif not self._guard.receive(replica_id, message):
+            return
+        elif kind == "append_entries":
+            self._pre_vote.heard_from_leader()
+        elif kind == "pre_vote_request":
+            self._pre_vote.take_request(replica_id, message)
+        elif kind == "pre_vote_granted":
+            self._pre_vote.take_grant(replica_id, message.pre_vote_granted)
+        elif kind == "timeout_now" and replica_id == self.engine.leader_id:
+            self._pre_vote.stand_now()
 
     def _send(self, replica_id: str, message: log_pb2.PeerMessage) -> bool:
-        return not self._stopped and self._links.send(replica_id, message.SerializeToString())
+        if self._stopped:
+            return False
+        if self.journal.hard_state_is_dirty:
+            self.journal.sync()
+        return self._links.send(replica_id, message.SerializeToString())
 
     # --- ticking -----------------------------------------------------------------------------
 
@@ -204,10 +264,17 @@ class RaftNode:
         if self._stopped:
             return
         try:
+            was_candidate = self.engine.role == "candidate"
+            self._pre_vote.before_tick()
             self.engine.tick()
+            self._pre_vote.after_tick(was_candidate=was_candidate)
             if self.engine.is_leader:
                 # While the followers write theirs; the copy counts from `setRaftCommitIndex` on.
                 self.journal.sync()
+                if self._must_hand_over:
+                    self._hand_over_if_possible()
+            elif self._handed_over is not None and not self._handed_over.done():
+                self._handed_over.set_result(None)
             self._read_index.advance()
             self._release_applied()
             self._observe_role()

@@ -30,6 +30,9 @@ from h9s.store.model import Change, Outcome
 from h9s.store.protocol import Leadership, View
 from h9s.store.state_machine import FORMAT_VERSION, StateMachine
 
+#: How long a leader that shuts down waits for a follower to take over.
+_HAND_OVER_SECONDS = 1.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
@@ -98,6 +101,7 @@ class ReplicatedStore:
         self._in_flight: dict[int, _Group] = {}
         self._proposer = rng.getrandbits(63)
         self._sequence = 0
+        self._is_leaving = False
         self._change_waiters: list[asyncio.Future[None]] = []
         self._callbacks: list[Callable[[Leadership], None]] = []
         self._compaction_timer: asyncio.TimerHandle | None = None
@@ -120,8 +124,15 @@ class ReplicatedStore:
         self.node.start()
         self._schedule_compaction()
 
-    async def stop(self) -> None:
-        """Take no part any more; whoever waits is told that the outcome is open."""
+    async def stop(self, *, hand_over: bool = True) -> None:
+        """Take no part any more; whoever waits is told that the outcome is open.
+
+        With `hand_over` a leader finishes what is under way and gives the leadership away first.
+        """
+        if hand_over and self.node.role.ready and self.node.connected:
+            self._is_leaving = True
+            self._reject_pending()
+            await self.node.hand_over(timeout=_HAND_OVER_SECONDS)
         self.node.stop()
         if self._compaction_timer is not None:
             self._compaction_timer.cancel()
@@ -193,6 +204,8 @@ class ReplicatedStore:
         return future
 
     def _require_leadership(self) -> None:
+        if self._is_leaving:
+            raise NotLeaderError(f"replica {self.replica_id} is shutting down")
         if not self.node.role.ready:
             leadership = self.leadership()
             if leadership.leader_id and leadership.leader_id != self.replica_id:
@@ -315,7 +328,7 @@ class ReplicatedStore:
 
     def _compact(self) -> None:
         """The leader lets everybody forget what is too old or too much."""
-        if self.node.role.ready:
+        if self.node.role.ready and not self._is_leaving:
             history = self._machine.history
             horizon = history.revision_at(wall_ms(self._clock) - int(self._settings.history_max_age * 1000))
             if history.size_bytes > self._settings.history_max_bytes:

@@ -44,7 +44,7 @@ class FaultInjector:
         return (
             *alone, self._cut, self._mute, self._heal, self._heal, self._heal, self._reset, self._slow_link,
             self._isolate_leader, self._crash_leader, self._crash_all, self._restart, self._slow_disk,
-            self._power_failure, self._ambush, self._ambush, self._ambush,
+            self._power_failure, self._leave, self._ambush, self._ambush, self._ambush,
         )  # fmt: skip
 
     # --- network -----------------------------------------------------------------------------
@@ -88,6 +88,11 @@ class FaultInjector:
     async def _crash(self) -> None:
         if self._replicas.alive:
             await self._replicas.crash(self._rng.choice(self._replicas.alive))
+
+    async def _leave(self) -> None:
+        """The leader, if there is one, stops in an orderly way."""
+        for name in self._replicas.ready_leaders() or self._replicas.alive[:1]:
+            await self._replicas.leave(name)
 
     async def _crash_leader(self) -> None:
         for name in self._replicas.ready_leaders():

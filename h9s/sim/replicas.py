@@ -125,8 +125,18 @@ class SimReplicas:
         self.trace(f"{name} crashes")
         store = self.stores.pop(name)
         self.network.detach(name)
-        await store.stop()
+        await store.stop(hand_over=False)
         self._disks[name].crash()
+
+    async def leave(self, name: str) -> None:
+        """Stop a replica in an orderly way: it hands its leadership over."""
+        self.trace(f"{name} leaves")
+        store = self.stores[name]
+        await store.stop()
+        if self.stores.get(name) is store:
+            del self.stores[name]
+            self.network.detach(name)
+            self._disks[name].crash()
 
     async def heal(self, *, latency: float) -> None:
         """Make everything work again, and start who is down."""
