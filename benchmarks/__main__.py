@@ -6,10 +6,10 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import Coroutine, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import uvloop
@@ -22,6 +22,8 @@ from benchmarks.startup import StartupSettings, run_startup
 from benchmarks.store import StoreSettings, run_store
 from h9s.errors import H9sError
 
+S = TypeVar("S", StoreSettings, FailoverSettings, StartupSettings, IdleSettings)
+
 NAMES = ("store", "failover", "startup", "idle")
 
 
@@ -33,6 +35,7 @@ NAMES = ("store", "failover", "startup", "idle")
     "--seconds", type=click.FloatRange(min=0.5), help="store, idle: how long each measurement takes."
 )
 @click.option("--rounds", type=click.IntRange(min=1), help="failover, startup: how often.")
+@click.option("--replicas", type=click.IntRange(min=1), help="startup: how many.")
 @click.option(
     "--soak",
     type=click.FloatRange(min=0),
@@ -51,6 +54,7 @@ def main(
     as_json: bool,
     seconds: float | None,
     rounds: int | None,
+    replicas: int | None,
     soak: float,
     data_dir: Path | None,
 ) -> None:
@@ -63,9 +67,8 @@ def main(
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"bench-{benchmark}-", dir=parent))
     try:
-        settings, measurement = _choose(
-            benchmark, folder, peer=peer, seconds=seconds, rounds=rounds, soak=soak
-        )
+        wishes = {"seconds": seconds, "rounds": rounds, "replicas": replicas, "soak_minutes": soak}
+        settings, measurement = _choose(benchmark, folder, peer=peer, wishes=wishes)
         machine = describe_machine(folder)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             results = runner.run(measurement)
@@ -78,27 +81,30 @@ def main(
 
 
 def _choose(
-    benchmark: str, folder: Path, *, peer: bool, seconds: float | None, rounds: int | None, soak: float
+    benchmark: str, folder: Path, *, peer: bool, wishes: Mapping[str, float | None]
 ) -> tuple[Any, Coroutine[Any, Any, Sequence[Result]]]:
-    """The benchmark's settings, changed as asked for, and its run."""
-    given = {key: value for key, value in (("seconds", seconds), ("rounds", rounds)) if value is not None}
+    """The benchmark's settings, changed by those wishes that concern it, and its run."""
     match benchmark:
         case "store":
-            store = replace(StoreSettings(), **_only(given, "seconds"))
+            store = _changed(StoreSettings(), wishes)
             return store, run_store(folder, store, peer=peer)
         case "failover":
-            failover = replace(FailoverSettings(), soak_minutes=soak, **_only(given, "rounds"))
+            failover = _changed(FailoverSettings(), wishes)
             return failover, run_failover(folder, failover, peer=peer)
         case "startup":
-            startup = replace(StartupSettings(), **_only(given, "rounds"))
+            startup = _changed(StartupSettings(), wishes)
             return startup, run_startup(folder, startup, peer=peer)
         case _:
-            idle = replace(IdleSettings(), **_only(given, "seconds"))
+            idle = _changed(IdleSettings(), wishes)
             return idle, run_idle(folder, idle)
 
 
-def _only(given: dict[str, Any], name: str) -> dict[str, Any]:
-    return {name: given[name]} if name in given else {}
+def _changed(standard: S, wishes: Mapping[str, float | None]) -> S:
+    known = {field.name for field in fields(standard)}
+    changes: dict[str, Any] = {
+        name: wish for name, wish in wishes.items() if name in known and wish is not None
+    }
+    return replace(standard, **changes)
 
 
 def run() -> int:

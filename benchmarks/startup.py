@@ -110,7 +110,7 @@ async def _round(cluster: LocalCluster, client: Client, manifest: Path, settings
         running = sum(pod.status.phase == "Running" for pod in await _pods(client))
         return "" if running >= settings.replicas else f"{settings.replicas - running} pods to run"
 
-    await _until(missing, "30 running replicas")
+    await _until(missing, f"{settings.replicas} running replicas")
     took = _CLOCK.monotonic() - begin
     await client.delete(apps_pb2.Deployment, _NAME)
     await _until(lambda: _left(client), "the replicas' end")
