@@ -3,7 +3,8 @@
 Raft's ReadIndex (section 6.4 of the dissertation): the leader notes its commit index, confirms by
 a round of heartbeats that a majority still follows it, and only then is the index good. It has to
 have applied an entry of its own term first. A follower asks the leader. Readers that arrive while a
-round is under way share the next one: the index must be noted after they came.
+round is under way share the next one: the index must be noted after they came. Questions and answers
+carry no term: it may not be on disk yet.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class ReadIndex:
         """A follower asks for a read index."""
 
         def respond(waiter: Waiter) -> None:
-            response = log_pb2.PeerMessage(term=self._engine.term)
+            response = log_pb2.PeerMessage()
             response.read_index_response.request = request
             response.read_index_response.read_index = 0 if waiter.cancelled() else waiter.result()
             self._send(name, response)
@@ -120,7 +121,7 @@ class ReadIndex:
         else:
             self._requests += 1
             current.request = self._requests
-            message = log_pb2.PeerMessage(term=engine.term)
+            message = log_pb2.PeerMessage()
             message.read_index_request.request = current.request
             if not self._send(leader_id, message):
                 return

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from functools import wraps
+from typing import Any, TypeVar
 
 from h9s._pb import log_pb2
 from h9s.raft.engine import Engine
@@ -12,6 +13,9 @@ from h9s.raft.guard import GuardedTransport
 from h9s.raft.journal import Journal
 from h9s.raft.settings import RaftSettings
 from h9s.sim.disk import SimDisk
+from h9s.testing.virtual_loop import run_virtual
+
+T = TypeVar("T")
 
 MEMBERS = ("r1", "r2", "r3")
 SETTINGS = RaftSettings(election_timeout_min=1.0, election_timeout_max=2.0, heartbeat_interval=0.1)
@@ -183,3 +187,13 @@ def ack(next_index: int, *, sequence: int = 1) -> log_pb2.PeerMessage:
 def rejection(next_index: int, *, sequence: int = 1) -> log_pb2.PeerMessage:
     refusal = log_pb2.AppendAck(sequence=sequence, next_index=next_index, reset=True)
     return log_pb2.PeerMessage(append_ack=refusal)
+
+
+def virtual(test: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., T]:
+    """Run an async test on virtual time."""
+
+    @wraps(test)
+    def run(*args: Any, **kwargs: Any) -> T:
+        return run_virtual(lambda: test(*args, **kwargs))
+
+    return run
