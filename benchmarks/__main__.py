@@ -73,7 +73,10 @@ def main(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             results = runner.run(measurement)
     except BaseException:
-        print(f"the logs are in {folder}", file=sys.stderr)
+        if any(folder.iterdir()):
+            print(f"the logs are in {folder}", file=sys.stderr)
+        else:
+            folder.rmdir()
         raise
     shutil.rmtree(folder)
     report = Report(benchmark, machine, asdict(settings) | {"peer": peer}, results)

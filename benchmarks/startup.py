@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
-from docker.errors import DockerException
 
 from benchmarks.report import Result, at_most_times, median
-from cluster.images.engine import ensure_images, explain
+from cluster.images.engine import ensure_images
 from cluster.images.recipes import TEST_IMAGES
 from cluster.local.bring_up import open_client
 from cluster.local.manager import LocalCluster
@@ -22,7 +21,7 @@ from cluster.local.waiting import wait_until
 from h9s._pb import apps_pb2, core_pb2
 from h9s.client.client import Client
 from h9s.clock import SystemClock, system_random
-from h9s.errors import NotFoundError, UnavailableError, UsageError
+from h9s.errors import NotFoundError, UnavailableError
 
 IMAGE = "busybox:1.28"
 _CLOCK = SystemClock()
@@ -41,11 +40,8 @@ class StartupSettings:
 
 
 async def run_startup(folder: Path, settings: StartupSettings, *, peer: bool) -> list[Result]:
-    """Measure h9s on Docker and, if asked for, Docker alone. Raises UsageError without an engine."""
-    try:
-        await asyncio.to_thread(ensure_images, {IMAGE: TEST_IMAGES[IMAGE]})
-    except DockerException as error:
-        raise UsageError(f"the benchmark startup needs Docker: {explain(error)}") from error
+    """Measure h9s on Docker and, if asked for, Docker alone. Raises EngineError without an engine."""
+    await asyncio.to_thread(ensure_images, {IMAGE: TEST_IMAGES[IMAGE]})
     manifest = folder / "startup.yaml"
     _write(manifest, _deployment(settings.replicas))
     async with (

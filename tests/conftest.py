@@ -8,9 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from docker.errors import DockerException
 
-from cluster.images.engine import engine_version, explain
+from cluster.images.engine import EngineError, engine_version
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,8 +26,8 @@ def _docker_fault() -> str:
         return os.environ["H9S_DOCKER_MISSING"]
     try:
         engine_version()
-    except DockerException as error:
-        return explain(error)
+    except EngineError as error:
+        return error.message
     return ""
 
 

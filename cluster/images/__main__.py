@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from docker.errors import DockerException
-
-from cluster.images.busybox import BusyboxError
-from cluster.images.engine import ensure_images, explain
+from cluster.images.engine import ensure_images
 from cluster.images.recipes import TEST_IMAGES
+from h9s.errors import H9sError
 
 
 def main() -> int:
     """Returns the exit code."""
     try:
         made = ensure_images(TEST_IMAGES)
-    except DockerException as error:
-        print(f"error: {explain(error)}", file=sys.stderr)
-        return 1
-    except BusyboxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except H9sError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return error.exit_code
     print(f"images made: {', '.join(made)}" if made else "the test images are there")
     return 0
 

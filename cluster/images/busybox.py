@@ -8,10 +8,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from h9s.errors import H9sError
+
 _PT_INTERP = 3
 
 
-class BusyboxError(Exception):
+class BusyboxError(H9sError):
     """No static busybox could be had; the message says what to do."""
 
 

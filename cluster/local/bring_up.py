@@ -7,10 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from docker.errors import DockerException
-
-from cluster.images.busybox import BusyboxError
-from cluster.images.engine import engine_version, ensure_images, explain
+from cluster.images.engine import EngineError, engine_version, ensure_images
 from cluster.images.recipes import HELLO, HELLO_IMAGE
 from cluster.local.configuration import write_configuration
 from cluster.local.layout import Layout
@@ -64,8 +61,8 @@ def ask_engine() -> Engine:
     """Whether a Docker Engine answers."""
     try:
         return Engine(version=engine_version())
-    except DockerException as error:
-        return Engine(fault=explain(error))
+    except EngineError as error:
+        return Engine(fault=error.message)
 
 
 async def bring_up(state_dir: Path, wishes: Wishes, *, example: bool, progress: Progress) -> Running:
@@ -119,12 +116,7 @@ def _prepare(layout: Layout, settings: Settings, progress: Progress) -> LocalClu
 
 def _make_example_image(progress: Progress) -> None:
     with progress.step("example image") as step:
-        try:
-            made = ensure_images({HELLO_IMAGE: HELLO})
-        except BusyboxError as error:
-            raise UsageError(str(error)) from error
-        except DockerException as error:
-            raise UsageError(f"the image {HELLO_IMAGE} could not be made: {explain(error)}") from error
+        made = ensure_images({HELLO_IMAGE: HELLO})
         step.result = f"{HELLO_IMAGE} {'made' if made else 'is there'}"
 
 
