@@ -15,6 +15,7 @@ from cluster.local.manager import LocalCluster
 from cluster.local.probes import ask_pods, fetch
 from cluster.local.temporary import await_control_plane, leader_id
 from h9s._pb import apps_pb2, core_pb2
+from h9s.clock import SystemClock
 from h9s.errors import NotFoundError
 from tests.e2e.support import (
     Howbectl,
@@ -248,6 +249,31 @@ async def test_a_failover_evicts_nothing(cluster: LocalCluster, hello: list[core
         cluster.start(victim)
         await await_control_plane(cluster)
         assert container_ids(await await_ready_pods(client, "app=hello", 3)) == before
+
+
+async def test_a_dead_address_costs_the_user_nothing_visible(cluster: LocalCluster, howbectl: Howbectl):
+    clock = SystemClock()
+
+    async def longest() -> float:
+        """Of five reads and five writes, whichever address each happens to try first."""
+        longest = 0.0
+        for number in range(5):
+            for words in (["get", "pods"], ["label", "node", "n1", f"turn={number}", "--overwrite"]):
+                begin = clock.monotonic()
+                done = await howbectl.run(*words)
+                assert (done.code, done.err) == (0, "")
+                longest = max(longest, clock.monotonic() - begin)
+        return longest
+
+    usual = await longest()
+    victim = await leader_id(cluster)
+    cluster.kill(victim)
+    try:
+        await await_control_plane(cluster, replicas=[one for one in REPLICA_IDS if one != victim])
+        assert await longest() < 2 * usual + 1.0
+    finally:
+        cluster.start(victim)
+        await await_control_plane(cluster)
 
 
 async def test_the_pods_of_a_dead_worker_are_replaced_elsewhere(
