@@ -36,7 +36,7 @@ def choose_runtime(
             raise UsageError(
                 f"--runtime {wish}: the cluster runs on {previous}; scripts/down stops it before that changes"
             )
-        return RuntimeChoice(previous, "as it runs")
+        return RuntimeChoice(previous, "as it is running already")
     if wish == "process":
         return RuntimeChoice("process", "as asked for")
     if wish == "docker":
