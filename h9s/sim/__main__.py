@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import sys
@@ -24,11 +25,17 @@ def parse_seeds(text: str) -> range:
 def run_seeds(seeds: Iterable[int], *, processes: int) -> Iterable[SimResult]:
     """Results in the order of the seeds."""
     if processes <= 1:
+        _be_quiet()
         yield from map(run_seed, seeds)
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(processes) as pool:
+    with context.Pool(processes, initializer=_be_quiet) as pool:
         yield from pool.imap(run_seed, seeds, chunksize=4)
+
+
+def _be_quiet() -> None:
+    """Warnings of replicas are what the simulation is made of; what matters is in the trace."""
+    logging.getLogger("h9s").setLevel(logging.ERROR)
 
 
 @click.command()

@@ -235,9 +235,11 @@ class SimReplicas:
 def _raft_settings(rng: random.Random, latency: float) -> RaftSettings:
     """Timeouts that fit the latency, and sizes small enough to need several messages."""
     shortest = max(0.15, 3.0 * latency)
+    # A narrow range makes replicas stand at the same time.
+    longest = shortest * (rng.choice((1.1, 2.0)) if latency < 0.1 else 2.0)
     return RaftSettings(
         election_timeout_min=shortest,
-        election_timeout_max=2 * shortest,
+        election_timeout_max=longest,
         heartbeat_interval=shortest / 4,
         # A long one leaves a deposed leader believing in itself: its reads must not be believed.
         leader_fallback=rng.choice((2, 8)) * shortest,

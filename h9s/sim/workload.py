@@ -42,7 +42,9 @@ class SimClient:
         """Work until the loop's time reaches `until`."""
         while self._replicas.loop.time() < until:
             await asyncio.sleep(self._rng.uniform(0.0, 0.1))
-            act = self._rng.choice((self._write, self._write, self._increment, self._read, self._write_many))
+            act = self._rng.choice(
+                (self._write, self._increment, self._increment, self._read, self._read, self._write_many)
+            )
             await act(until)
 
     async def _write_many(self, until: float) -> None:

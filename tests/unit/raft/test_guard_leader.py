@@ -50,6 +50,8 @@ def test_a_vote_of_another_term_does_not_count():
     replica.stand()
     replica.receive("r2", vote(), term=term)
     assert replica.engine.role == "candidate"
+    replica.receive("r2", vote())
+    assert replica.engine.is_leader, "nor does it take the place of the right one"
 
 
 def test_a_strangers_vote_does_not_count():
@@ -262,6 +264,7 @@ def test_messages_and_what_is_under_way_are_bounded():
     replica.guard.connected("r2")
     replica.tick(after=0.2)
     under_way = replica.sent("r2")
+    assert len(indexes(under_way)) >= in_flight, "several messages are under way at once"
     received: list[int] = []
     while under_way:
         assert all(len(message.append_entries.entries) <= per_message for message in under_way)
