@@ -13,6 +13,10 @@ class JournalCorruptError(JournalError):
     """A record that had been written whole is damaged, or the journal is somebody else's."""
 
 
+class SnapshotCorruptError(InternalError):
+    """A snapshot that had been written whole is damaged, or another cluster's."""
+
+
 class SafetyError(InternalError):
     """Something happened that Raft excludes, such as a committed entry about to be overwritten."""
 
