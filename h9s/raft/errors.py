@@ -6,7 +6,7 @@ from h9s.errors import InternalError
 
 
 class JournalError(InternalError):
-    """The journal cannot be written or read."""
+    """The journal or a snapshot cannot be written or read."""
 
 
 class JournalCorruptError(JournalError):

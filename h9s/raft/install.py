@@ -1,4 +1,4 @@
-"""Brings a follower up that lacks entries which its leader has dropped: the leader's newest snapshot in parts.
+"""Brings a follower up that lacks entries which its leader has dropped, with the newest snapshot, in parts.
 
 One part is under way at a time, which also limits the rate. The follower says where the next part has
 to begin, so that a transfer goes on where it stopped, on a new connection as well. Keeps invariant 5:
@@ -9,11 +9,13 @@ acknowledged at exactly its index, once it is on disk.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from h9s._pb import log_pb2
 from h9s.raft.engine import Engine
+from h9s.raft.errors import JournalError
 from h9s.raft.snapshot_files import SnapshotFiles, SnapshotInfo
 from h9s.store.snapshot import StateSnapshot, decode
 
@@ -54,7 +56,7 @@ class SnapshotInstaller:
         send: SendFunction,
         run_off_loop: RunOffLoop,
         restore: Callable[[StateSnapshot], None],
-        spawn: Callable[[Awaitable[None]], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._engine = engine
         self._files = files
@@ -132,7 +134,10 @@ class SnapshotInstaller:
             self._files.store(info, content)
 
         try:
-            await self._run_off_loop(check_and_store)
+            try:
+                await self._run_off_loop(check_and_store)
+            except OSError as error:
+                raise JournalError(f"the snapshot {info.name} cannot be written: {error}") from error
             if info.last_index > self._engine.applied_index:
                 self._restore(snapshots[0])
                 self._engine.install(info.last_index, info.last_term)

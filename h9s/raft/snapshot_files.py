@@ -43,7 +43,11 @@ class SnapshotFiles:
         self._storage = storage
         self._identity = identity
         for info in self.infos():
-            if not records.ends_with(storage.read(info.name), records.END):
+            content = storage.read(info.name)
+            if records.ends_with(content, records.END):
+                # What was read may have been in memory only; the log is going to rely on it.
+                storage.reopen(info.name, size_bytes=len(content), preallocate_bytes=0).close()
+            else:
                 storage.remove(info.name)
 
     def infos(self) -> list[SnapshotInfo]:
