@@ -88,7 +88,7 @@ class SnapshotInstaller:
     def take_ack(self, name: str, ack: log_pb2.InstallAck) -> None:
         """The follower says how far it is."""
         outgoing = self._outgoing.get(name)
-        if outgoing is None or not self._engine.is_leader or ack.last_index != outgoing.info.last_index:
+        if outgoing is None or ack.last_index != outgoing.info.last_index:
             return
         if ack.installed:
             del self._outgoing[name]

@@ -123,8 +123,8 @@ class RaftNode:
             create_future=loop.create_future,
             round_timeout=settings.election_timeout_max,
         )
-        #: Set by whoever keeps the snapshots, before `start`.
-        self.installer: SnapshotInstaller
+        #: Set by whoever keeps snapshots, before `start`.
+        self.installer: SnapshotInstaller | None = None
         self.connected: set[str] = set()
         self.role = Role("follower", "", self.engine.term, ready=False)
         self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -211,7 +211,8 @@ class RaftNode:
 
     def _disconnected(self, replica_id: str) -> None:
         self._guard.disconnected(replica_id)
-        self.installer.disconnected(replica_id)
+        if self.installer is not None:
+            self.installer.disconnected(replica_id)
         delay = self._pre_vote.lost_connection(replica_id)
         if delay:
             self._loop.call_later(delay, self._wake)
@@ -231,10 +232,8 @@ class RaftNode:
             return
         elif kind == "append_entries":
             self._pre_vote.heard_from_leader()
-        elif kind == "install_snapshot":
-            self._receive_snapshot(replica_id, message)
-        elif kind == "install_ack":
-            self.installer.take_ack(replica_id, message.install_ack)
+        elif kind in ("install_snapshot", "install_ack") and self.installer is not None:
+            self._receive_install(self.installer, replica_id, message)
         elif kind == "pre_vote_request":
             self._pre_vote.take_request(replica_id, message)
         elif kind == "pre_vote_granted":
@@ -242,11 +241,15 @@ class RaftNode:
         elif kind == "timeout_now" and replica_id == self.engine.leader_id:
             self._pre_vote.stand_now()
 
-    def _receive_snapshot(self, replica_id: str, message: log_pb2.PeerMessage) -> None:
+    def _receive_install(
+        self, installer: SnapshotInstaller, replica_id: str, message: log_pb2.PeerMessage
+    ) -> None:
         self.engine.observe_term(message.term)
-        if not self.engine.is_leader and self.engine.leader_id in ("", replica_id):
+        if self.engine.is_leader:
+            installer.take_ack(replica_id, message.install_ack)
+        elif message.HasField("install_snapshot") and self.engine.leader_id in ("", replica_id):
             self._pre_vote.heard_from_leader()
-            self.installer.take_part(replica_id, message.install_snapshot)
+            installer.take_part(replica_id, message.install_snapshot)
 
     def send(self, replica_id: str, message: log_pb2.PeerMessage) -> bool:
         """Send a message once it shows nothing that is not on disk; False if it cannot be sent."""
