@@ -34,6 +34,9 @@ class _Outgoing:
 
     info: SnapshotInfo
     content: bytes
+    #: When the last part was sent, and from where on.
+    sent_at: float = 0.0
+    offset: int = 0
 
 
 @dataclass
@@ -57,6 +60,8 @@ class SnapshotInstaller:
         run_off_loop: RunOffLoop,
         restore: Callable[[StateSnapshot], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        monotonic: Callable[[], float],
+        patience: float,
     ) -> None:
         self._engine = engine
         self._files = files
@@ -64,6 +69,9 @@ class SnapshotInstaller:
         self._run_off_loop = run_off_loop
         self._restore = restore
         self._spawn = spawn
+        self._monotonic = monotonic
+        #: Seconds without an answer after which a follower is asked again.
+        self._patience = patience
         self._outgoing: dict[str, _Outgoing] = {}
         self._incoming: _Incoming | None = None
         self._is_installing = False
@@ -71,8 +79,11 @@ class SnapshotInstaller:
     # --- the leader's end --------------------------------------------------------------------
 
     def needed_by(self, name: str) -> None:
-        """The follower `name` lacks dropped entries: begin, unless a transfer is under way."""
-        if name in self._outgoing:
+        """The follower `name` lacks dropped entries: begin, or ask again if it does not answer."""
+        outgoing = self._outgoing.get(name)
+        if outgoing is not None:
+            if self._monotonic() - outgoing.sent_at >= self._patience:
+                self._send_part(name, outgoing.offset, length=0)
             return
         info = self._files.latest()
         if info is None:
@@ -98,6 +109,7 @@ class SnapshotInstaller:
 
     def _send_part(self, name: str, offset: int, *, length: int) -> None:
         outgoing = self._outgoing[name]
+        outgoing.sent_at, outgoing.offset = self._monotonic(), offset
         message = log_pb2.PeerMessage(term=self._engine.term)
         install = message.install_snapshot
         install.last_index, install.last_term = outgoing.info

@@ -139,6 +139,8 @@ class ReplicatedStore:
             run_off_loop=off_loop,
             restore=self._restore,
             spawn=self._spawn,
+            monotonic=clock.monotonic,
+            patience=(raft or RaftSettings()).election_timeout_max,
         )
         self.node.installer = self._installer
         self._snapshotting = Snapshotting(

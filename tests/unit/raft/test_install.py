@@ -30,6 +30,8 @@ class End:
             run_off_loop=self._run,
             restore=self.restored.append,
             spawn=self._spawn,
+            monotonic=lambda: self.replica.now,
+            patience=1.0,
         )
 
     async def _run(self, work):
@@ -117,3 +119,13 @@ def test_an_older_snapshot_than_what_is_applied_changes_nothing():
     assert (ack.last_index, ack.installed) == (5, True)
     assert follower.restored == []
     assert follower.replica.engine.applied_index == 11
+
+
+def test_a_follower_that_does_not_answer_is_asked_again(leader):
+    leader.installer.needed_by("r2")
+    leader.taken("install_snapshot")
+    leader.installer.needed_by("r2")
+    assert leader.taken("install_snapshot") == []
+    leader.replica.now += 1.0
+    leader.installer.needed_by("r2")
+    assert len(leader.taken("install_snapshot")) == 1
