@@ -162,6 +162,8 @@ class PeerMessage(_message.Message):
     PRE_VOTE_REQUEST_FIELD_NUMBER: _builtins.int
     PRE_VOTE_GRANTED_FIELD_NUMBER: _builtins.int
     TIMEOUT_NOW_FIELD_NUMBER: _builtins.int
+    INSTALL_SNAPSHOT_FIELD_NUMBER: _builtins.int
+    INSTALL_ACK_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     @_builtins.property
     def append_entries(self) -> Global___AppendEntries: ...
@@ -187,6 +189,10 @@ class PeerMessage(_message.Message):
     def pre_vote_granted(self) -> Global___PreVoteGranted: ...
     @_builtins.property
     def timeout_now(self) -> Global___TimeoutNow: ...
+    @_builtins.property
+    def install_snapshot(self) -> Global___InstallSnapshot: ...
+    @_builtins.property
+    def install_ack(self) -> Global___InstallAck: ...
     def __init__(
         self,
         *,
@@ -202,12 +208,14 @@ class PeerMessage(_message.Message):
         pre_vote_request: Global___PreVoteRequest | None = ...,
         pre_vote_granted: Global___PreVoteGranted | None = ...,
         timeout_now: Global___TimeoutNow | None = ...,
+        install_snapshot: Global___InstallSnapshot | None = ...,
+        install_ack: Global___InstallAck | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "pre_vote_granted", b"pre_vote_granted", "pre_vote_request", b"pre_vote_request", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "request_vote", b"request_vote", "term_notice", b"term_notice", "timeout_now", b"timeout_now", "vote_granted", b"vote_granted"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "install_ack", b"install_ack", "install_snapshot", b"install_snapshot", "pre_vote_granted", b"pre_vote_granted", "pre_vote_request", b"pre_vote_request", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "request_vote", b"request_vote", "term_notice", b"term_notice", "timeout_now", b"timeout_now", "vote_granted", b"vote_granted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "pre_vote_granted", b"pre_vote_granted", "pre_vote_request", b"pre_vote_request", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "request_vote", b"request_vote", "term", b"term", "term_notice", b"term_notice", "timeout_now", b"timeout_now", "vote_granted", b"vote_granted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "install_ack", b"install_ack", "install_snapshot", b"install_snapshot", "pre_vote_granted", b"pre_vote_granted", "pre_vote_request", b"pre_vote_request", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "request_vote", b"request_vote", "term", b"term", "term_notice", b"term_notice", "timeout_now", b"timeout_now", "vote_granted", b"vote_granted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["append_entries", "append_ack", "request_vote", "vote_granted", "term_notice", "read_index_request", "read_index_response", "hello", "pre_vote_request", "pre_vote_granted", "timeout_now"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["append_entries", "append_ack", "request_vote", "vote_granted", "term_notice", "read_index_request", "read_index_response", "hello", "pre_vote_request", "pre_vote_granted", "timeout_now", "install_snapshot", "install_ack"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -481,3 +489,280 @@ class ReadIndexResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReadIndexResponse: _TypeAlias = ReadIndexResponse  # noqa: Y015
+
+@_typing.final
+class InstallSnapshot(_message.Message):
+    """A part of the leader's newest snapshot, for a follower that lacks entries which the leader has dropped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAST_INDEX_FIELD_NUMBER: _builtins.int
+    LAST_TERM_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    last_index: _builtins.int
+    last_term: _builtins.int
+    size_bytes: _builtins.int
+    offset: _builtins.int
+    data: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        last_index: _builtins.int = ...,
+        last_term: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "last_index", b"last_index", "last_term", b"last_term", "offset", b"offset", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstallSnapshot: _TypeAlias = InstallSnapshot  # noqa: Y015
+
+@_typing.final
+class InstallAck(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAST_INDEX_FIELD_NUMBER: _builtins.int
+    NEXT_OFFSET_FIELD_NUMBER: _builtins.int
+    INSTALLED_FIELD_NUMBER: _builtins.int
+    last_index: _builtins.int
+    next_offset: _builtins.int
+    """Where the next part has to begin."""
+    installed: _builtins.bool
+    """The follower's state is that of last_index or later."""
+    def __init__(
+        self,
+        *,
+        last_index: _builtins.int = ...,
+        next_offset: _builtins.int = ...,
+        installed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["installed", b"installed", "last_index", b"last_index", "next_offset", b"next_offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstallAck: _TypeAlias = InstallAck  # noqa: Y015
+
+@_typing.final
+class SnapshotPart(_message.Message):
+    """A snapshot is a sequence of these; the first has the header."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    REVISIONS_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___SnapshotHeader: ...
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotItem]: ...
+    @_builtins.property
+    def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotRevision]: ...
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotRequest]: ...
+    def __init__(
+        self,
+        *,
+        header: Global___SnapshotHeader | None = ...,
+        items: _abc.Iterable[Global___SnapshotItem] | None = ...,
+        revisions: _abc.Iterable[Global___SnapshotRevision] | None = ...,
+        requests: _abc.Iterable[Global___SnapshotRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "items", b"items", "requests", b"requests", "revisions", b"revisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotPart: _TypeAlias = SnapshotPart  # noqa: Y015
+
+@_typing.final
+class SnapshotHeader(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_VERSION_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    COMPACT_REVISION_FIELD_NUMBER: _builtins.int
+    NOW_MS_FIELD_NUMBER: _builtins.int
+    REQUEST_FLOOR_MS_FIELD_NUMBER: _builtins.int
+    HISTORY_HASH_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    format_version: _builtins.int
+    revision: _builtins.int
+    compact_revision: _builtins.int
+    now_ms: _builtins.int
+    request_floor_ms: _builtins.int
+    history_hash: _builtins.bytes
+    items: _builtins.int
+    requests: _builtins.int
+    def __init__(
+        self,
+        *,
+        format_version: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        compact_revision: _builtins.int = ...,
+        now_ms: _builtins.int = ...,
+        request_floor_ms: _builtins.int = ...,
+        history_hash: _builtins.bytes = ...,
+        items: _builtins.int = ...,
+        requests: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compact_revision", b"compact_revision", "format_version", b"format_version", "history_hash", b"history_hash", "items", b"items", "now_ms", b"now_ms", "request_floor_ms", b"request_floor_ms", "requests", b"requests", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotHeader: _TypeAlias = SnapshotHeader  # noqa: Y015
+
+@_typing.final
+class SnapshotItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    CREATE_REVISION_FIELD_NUMBER: _builtins.int
+    MOD_REVISION_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    value: _builtins.bytes
+    create_revision: _builtins.int
+    mod_revision: _builtins.int
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        value: _builtins.bytes = ...,
+        create_revision: _builtins.int = ...,
+        mod_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_revision", b"create_revision", "key", b"key", "mod_revision", b"mod_revision", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotItem: _TypeAlias = SnapshotItem  # noqa: Y015
+
+@_typing.final
+class SnapshotRevision(_message.Message):
+    """One revision of the history; what each change made of its key, and what the key was before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    TIME_MS_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    time_ms: _builtins.int
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotChange]: ...
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        time_ms: _builtins.int = ...,
+        changes: _abc.Iterable[Global___SnapshotChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "revision", b"revision", "time_ms", b"time_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotRevision: _TypeAlias = SnapshotRevision  # noqa: Y015
+
+@_typing.final
+class SnapshotChange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def current(self) -> Global___SnapshotItem: ...
+    @_builtins.property
+    def previous(self) -> Global___SnapshotItem: ...
+    def __init__(
+        self,
+        *,
+        current: Global___SnapshotItem | None = ...,
+        previous: Global___SnapshotItem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "previous", b"previous"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "previous", b"previous"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotChange: _TypeAlias = SnapshotChange  # noqa: Y015
+
+@_typing.final
+class SnapshotRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    ISSUED_AT_MS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.bytes
+    issued_at_ms: _builtins.int
+    revision: _builtins.int
+    @_builtins.property
+    def failure(self) -> Global___SnapshotFailure: ...
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.bytes = ...,
+        issued_at_ms: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        failure: Global___SnapshotFailure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "issued_at_ms", b"issued_at_ms", "nonce", b"nonce", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotRequest: _TypeAlias = SnapshotRequest  # noqa: Y015
+
+@_typing.final
+class SnapshotFailure(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    ACTUAL_REVISION_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    operation: _builtins.int
+    key: _builtins.str
+    client: _builtins.bool
+    actual_revision: _builtins.int
+    message: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        operation: _builtins.int = ...,
+        key: _builtins.str = ...,
+        client: _builtins.bool = ...,
+        actual_revision: _builtins.int = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_revision", b"actual_revision", "client", b"client", "key", b"key", "kind", b"kind", "message", b"message", "operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotFailure: _TypeAlias = SnapshotFailure  # noqa: Y015

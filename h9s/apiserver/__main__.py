@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -17,11 +18,14 @@ from h9s.clock import SystemClock, system_random
 from h9s.daemon import run_daemon
 from h9s.errors import H9sError
 from h9s.metrics import serve_metrics
-from h9s.raft.journal import Journal
+from h9s.raft.journal import Journal, TornTail
 from h9s.raft.links import PeerLinks, TlsFiles
 from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore
 from h9s.raft.settings import RaftSettings
+from h9s.raft.snapshot_files import SnapshotFiles
 from h9s.raft.storage import FileStorage
+
+log = logging.getLogger(__name__)
 
 _CONFIG = click.option(
     "--config",
@@ -84,7 +88,9 @@ async def _serve(settings: Settings, pki: Pki) -> None:
         journal=Journal(
             FileStorage(settings.data_dir / "journal"),
             identity=f"{settings.cluster_id}/{settings.replica_id}",
+            on_torn_tail=_report_torn_tail,
         ),
+        snapshots=SnapshotFiles(FileStorage(settings.data_dir / "snapshots"), identity=settings.cluster_id),
         links=links,
         clock=clock,
         rng=rng,
@@ -102,6 +108,15 @@ async def _serve(settings: Settings, pki: Pki) -> None:
     finally:
         await store.stop()
         await links.close()
+
+
+def _report_torn_tail(torn: TornTail) -> None:
+    log.warning(
+        "journal segment %s: cut off %d bytes at offset %d that had never been synced, so never acknowledged",
+        torn.segment,
+        torn.dropped_bytes,
+        torn.offset,
+    )
 
 
 async def _until_failed(failed: asyncio.Future[None]) -> None:

@@ -61,6 +61,10 @@ class EngineHost(Protocol):
         """A committed entry. Must not raise unless the replica has to stop."""
         ...
 
+    def snapshot_is_needed_by(self, name: str) -> None:
+        """The follower `name` lacks entries that are not in the log any more."""
+        ...
+
 
 class Engine:
     """One replica's consensus engine. Not thread-safe; never blocks but in the journal."""
@@ -83,6 +87,7 @@ class Engine:
         self._rng = rng
         self._settings = settings
         self._monotonic = monotonic
+        self._host = host
         self.journal = journal
         self.members = {name: Member(name) for name in sorted(members)}
         self.others = [member for name, member in self.members.items() if name != replica_id]
@@ -102,6 +107,8 @@ class Engine:
         self._object = _bind(module, host, self)(
             self.members[replica_id], self.others, conf, transportClass=transport_class
         )
+        # A journal that begins at a snapshot: what is before has been applied.
+        self._set("raftLastApplied", journal[0].index)
         self._announced_commit = 0
         #: By replica: in which term its position was last set, and to what.
         self._restarts: dict[str, tuple[int, int]] = {}
@@ -140,6 +147,19 @@ class Engine:
             self._object._SyncObj__setCurrentTerm(term, None)
             self.forget_leader()
             self._object._SyncObj__setState(0)
+
+    def install(self, index: int, term: int) -> None:
+        """The state is now that of a snapshot, which is newer than what was applied."""
+        self.journal.start_at(index, term)
+        self._set("raftLastApplied", index)
+        self._set("raftCommitIndex", max(self.commit_index, index))
+
+    def installed_on(self, name: str, index: int) -> None:
+        """A follower has installed a snapshot: everything up to `index` is on its disk."""
+        match = self._get("raftMatchIndex")
+        match[self.members[name]] = max(self.match_index(name), index)
+        self.restart_at(name, self.match_index(name) + 1)
+        self.replicate(name, heartbeat=True)
 
     # --- looking -----------------------------------------------------------------------------
 
@@ -230,6 +250,11 @@ class Engine:
 
     def replicate(self, name: str, *, heartbeat: bool) -> None:
         """Send what the follower lacks as far as its window allows; if nothing, maybe a heartbeat."""
+        if self.next_index(name) <= self.journal[0].index:
+            self._host.snapshot_is_needed_by(name)
+            if heartbeat:
+                self._send(name, [], previous=self.journal[0].index)
+            return
         sent = heartbeat
         while entries := self._window(name):
             self._send(name, entries)
@@ -267,8 +292,8 @@ class Engine:
             restart = self.own_term_index or 0
         return max(self.match_index(name) + 1, restart)
 
-    def _send(self, name: str, entries: list[LogTuple], *, quiet: bool = False) -> None:
-        previous = self.next_index(name) - 1
+    def _send(self, name: str, entries: list[LogTuple], *, quiet: bool = False, previous: int = 0) -> None:
+        previous = previous or max(self.next_index(name) - 1, self.journal[0].index)
         term = self.journal.term_at(previous)
         if term is None:
             raise SafetyError(f"replica {name} needs entry {previous}, which is not in the log")

@@ -6,11 +6,15 @@ from h9s.errors import InternalError
 
 
 class JournalError(InternalError):
-    """The journal cannot be written or read."""
+    """The journal or a snapshot cannot be written or read."""
 
 
 class JournalCorruptError(JournalError):
     """A record that had been written whole is damaged, or the journal is somebody else's."""
+
+
+class SnapshotCorruptError(InternalError):
+    """A snapshot that had been written whole is damaged, or another cluster's."""
 
 
 class SafetyError(InternalError):

@@ -22,6 +22,10 @@ DEFAULT_SEGMENT_BYTES = 64 << 20
 _LONGEST_HARD_STATE = 256
 
 
+#: The engine's command that changes nothing.
+_NO_OP = b"\x01"
+
+
 class LogTuple(NamedTuple):
     """An entry in the shape that the engine expects."""
 
@@ -65,6 +69,10 @@ class Journal:
         self._hard_state_is_dirty = False
         self._segment_number = 0
         self._segment_size = 0
+        #: Earlier segments: name, and the highest index of an entry in it.
+        self._full_segments: list[tuple[str, int]] = []
+        self._segment_last_index = 0
+        self._segment_sizes: dict[str, int] = {}
         #: Bytes in all segments.
         self.size_bytes = 0
         try:
@@ -115,6 +123,42 @@ class Journal:
             position -= 1
         return first + position
 
+    def start_at(self, index: int, term: int) -> None:
+        """A snapshot holds everything up to `index`, which had `term`: the log begins there.
+
+        What follows is kept where it continues the snapshot, and dropped where it contradicts it.
+        """
+        boundary = LogTuple(_NO_OP, index, term)
+        if self._entries and self.term_at(index) == term:
+            self._forget_before(index)
+            self._entries[0] = boundary
+        elif self._entries and self._entries[0].index == index + 1:
+            self._entries.insert(0, boundary)
+        else:
+            self._entries = [boundary]
+            self._unwritten.append(records.encode_record(records.BASE, index, term, b""))
+            self.sync()
+        self._commit_index = max(self._commit_index, index)
+
+    def compact(self, index: int) -> None:
+        """Drop what is before `index`, from memory, and from disk as far as whole segments go.
+
+        Only after a snapshot that holds it survives a power loss.
+        """
+        if not self._entries or index <= self._entries[0].index:
+            return
+        self._forget_before(index)
+        while self._full_segments and self._full_segments[0][1] <= index:
+            name, _ = self._full_segments.pop(0)
+            try:
+                self.size_bytes -= self._segment_sizes.pop(name)
+                self._storage.remove(name)
+            except OSError as error:
+                raise JournalError(f"journal segment {name} cannot be removed: {error}") from error
+
+    def _forget_before(self, index: int) -> None:
+        del self._entries[: index - self._entries[0].index]
+
     # --- what the engine uses ----------------------------------------------------------------
 
     def add(self, command: bytes, index: int, term: int) -> None:  # noqa: D102
@@ -129,6 +173,7 @@ class Journal:
                     raise SafetyError(f"the committed entry {index} is about to be overwritten")
                 del self._entries[position:]
         self._entries.append(LogTuple(command, index, term))
+        self._segment_last_index = max(self._segment_last_index, index)
         self._unwritten.append(records.encode_record(records.ENTRY, index, term, command))
 
     def deleteEntriesFrom(self, position: int) -> None:  # noqa: D102
@@ -193,7 +238,7 @@ class Journal:
     def _new_segment(self) -> AppendFile:
         """A segment starts with the hard state, so that all earlier ones can be dropped one day."""
         self._segment_number += 1
-        name = f"journal-{self._segment_number:08d}.log"
+        name = _segment_name(self._segment_number)
         data = records.encode_header(self._identity) + self._hard_state_record()
         try:
             file = self._storage.create(name, preallocate_bytes=self._segment_bytes)
@@ -207,7 +252,14 @@ class Journal:
 
     def _rotate(self) -> None:
         self._file.close()
+        self._close_segment(_segment_name(self._segment_number))
         self._file = self._new_segment()
+
+    def _close_segment(self, name: str) -> None:
+        self._full_segments.append((name, self._segment_last_index))
+        self._segment_sizes[name] = self._segment_size
+        # What is rewritten later in another segment still counts for this one.
+        self._segment_last_index = 0
 
     def _recover(self) -> AppendFile:
         names = [name for name in self._storage.names() if name.startswith("journal-")]
@@ -216,6 +268,8 @@ class Journal:
         for name in names:
             self._segment_size = self._replay(name, is_last=name == names[-1])
             self.size_bytes += self._segment_size
+            if name != names[-1]:
+                self._close_segment(name)
         if not names:
             return self._new_segment()
         self._segment_number = int(names[-1].removeprefix("journal-").removesuffix(".log"))
@@ -241,6 +295,8 @@ class Journal:
                 self._term, self._voted_for = record.term, record.payload.decode() or None
             elif record.kind == records.ENTRY:
                 self._replay_entry(record, name)
+            elif record.kind == records.BASE:
+                self._entries = [LogTuple(_NO_OP, record.index, record.term)]
         if not records.is_blank(data, end):
             if not is_last:
                 raise JournalCorruptError(f"journal segment {name}: offset {end}: the record is damaged")
@@ -250,9 +306,15 @@ class Journal:
     def _replay_entry(self, record: records.Record, name: str) -> None:
         if self._entries:
             position = record.index - self._entries[0].index
-            if position < 0 or position > len(self._entries):
+            if position > len(self._entries):
                 raise JournalCorruptError(
                     f"journal segment {name}: entry {record.index} does not continue the log"
                 )
-            del self._entries[position:]
+            # Below the first entry: it replaces what segments held that have been dropped since.
+            del self._entries[max(position, 0) :]
         self._entries.append(LogTuple(record.payload, record.index, record.term))
+        self._segment_last_index = max(self._segment_last_index, record.index)
+
+
+def _segment_name(number: int) -> str:
+    return f"journal-{number:08d}.log"

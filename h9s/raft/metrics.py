@@ -29,3 +29,4 @@ RECEIVED_BYTES = Counter(
 CONNECTIONS = Counter(
     "h9s_raft_connections_total", "Connections made with other replicas", ["replica"], registry=REGISTRY
 )
+SNAPSHOTS = Counter("h9s_raft_snapshots_total", "Snapshots taken by this replica", registry=REGISTRY)

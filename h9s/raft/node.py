@@ -18,6 +18,7 @@ from h9s.clock import Clock
 from h9s.errors import TimeoutExpiredError, UnavailableError
 from h9s.raft.engine import Engine, EngineHost
 from h9s.raft.guard import GuardedTransport
+from h9s.raft.install import SnapshotInstaller
 from h9s.raft.journal import Journal
 from h9s.raft.pre_vote import PreVote
 from h9s.raft.read_index import ReadIndex
@@ -93,7 +94,7 @@ class RaftNode:
         self._loop = loop
         self._on_role_change = on_role_change
         self._on_fatal = on_fatal
-        self._guard = GuardedTransport(send=self._send)
+        self._guard = GuardedTransport(send=self.send)
         self.engine = Engine(
             replica_id=replica_id,
             members=members,
@@ -108,7 +109,7 @@ class RaftNode:
         self._pre_vote = PreVote(
             engine=self.engine,
             replica_id=replica_id,
-            send=self._send,
+            send=self.send,
             is_connected=lambda name: name in self.connected,
             monotonic=clock.monotonic,
             rng=rng,
@@ -117,11 +118,13 @@ class RaftNode:
         self._read_index = ReadIndex(
             engine=self.engine,
             guard=self._guard,
-            send=self._send,
+            send=self.send,
             monotonic=clock.monotonic,
             create_future=loop.create_future,
             round_timeout=settings.election_timeout_max,
         )
+        #: Set by whoever keeps snapshots, before `start`.
+        self.installer: SnapshotInstaller | None = None
         self.connected: set[str] = set()
         self.role = Role("follower", "", self.engine.term, ready=False)
         self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -173,7 +176,7 @@ class RaftNode:
             if self.engine.match_index(name) == last:
                 message = log_pb2.PeerMessage(term=self.engine.term)
                 message.timeout_now.SetInParent()
-                self._must_hand_over = not self._send(name, message)
+                self._must_hand_over = not self.send(name, message)
                 return
 
     async def read_barrier(self, *, timeout: float) -> None:
@@ -208,6 +211,8 @@ class RaftNode:
 
     def _disconnected(self, replica_id: str) -> None:
         self._guard.disconnected(replica_id)
+        if self.installer is not None:
+            self.installer.disconnected(replica_id)
         delay = self._pre_vote.lost_connection(replica_id)
         if delay:
             self._loop.call_later(delay, self._wake)
@@ -227,6 +232,8 @@ class RaftNode:
             return
         elif kind == "append_entries":
             self._pre_vote.heard_from_leader()
+        elif kind in ("install_snapshot", "install_ack") and self.installer is not None:
+            self._receive_install(self.installer, replica_id, message)
         elif kind == "pre_vote_request":
             self._pre_vote.take_request(replica_id, message)
         elif kind == "pre_vote_granted":
@@ -234,7 +241,18 @@ class RaftNode:
         elif kind == "timeout_now" and replica_id == self.engine.leader_id:
             self._pre_vote.stand_now()
 
-    def _send(self, replica_id: str, message: log_pb2.PeerMessage) -> bool:
+    def _receive_install(
+        self, installer: SnapshotInstaller, replica_id: str, message: log_pb2.PeerMessage
+    ) -> None:
+        self.engine.observe_term(message.term)
+        if self.engine.is_leader:
+            installer.take_ack(replica_id, message.install_ack)
+        elif message.HasField("install_snapshot") and self.engine.leader_id in ("", replica_id):
+            self._pre_vote.heard_from_leader()
+            installer.take_part(replica_id, message.install_snapshot)
+
+    def send(self, replica_id: str, message: log_pb2.PeerMessage) -> bool:
+        """Send a message once it shows nothing that is not on disk; False if it cannot be sent."""
         if self._stopped:
             return False
         if self.journal.hard_state_is_dirty:

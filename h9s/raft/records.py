@@ -20,6 +20,11 @@ ENTRY = 1
 #: `term` is the current term, the payload the id of the replica that got this replica's vote.
 HARD_STATE = 2
 _HEADER_KIND = 3
+#: The log begins here: everything up to `index`, which had `term`, is in a snapshot.
+BASE = 4
+#: Of a snapshot.
+PART = 5
+END = 6
 
 #: payload length, CRC-32 of what follows it, kind, index, term
 _RECORD = struct.Struct("<IIBQQ")
@@ -72,6 +77,12 @@ def decode_segment(data: bytes, *, identity: str, name: str) -> Iterator[Record]
 def is_record(data: bytes, offset: int) -> bool:
     """Whether there is a valid record at `offset`."""
     return _decode_at(data, offset) is not None
+
+
+def ends_with(data: bytes, kind: int) -> bool:
+    """Whether the last record, which has no payload, is of this kind."""
+    record = _decode_at(data, len(data) - _RECORD.size) if len(data) > _RECORD.size else None
+    return record is not None and record.kind == kind
 
 
 def is_blank(data: bytes, offset: int) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from h9s._pb import cluster_pb2, log_pb2
 from h9s.clock import Clock, wall_ms
@@ -21,13 +22,17 @@ from h9s.errors import (
     TooLargeError,
     UnavailableError,
 )
-from h9s.raft.errors import SafetyError
+from h9s.raft.errors import JournalCorruptError, SafetyError
+from h9s.raft.install import RunOffLoop, SnapshotInstaller
 from h9s.raft.journal import Journal
 from h9s.raft.metrics import APPLIED_ENTRIES, GROUP_SIZE, LEADER_CHANGES
 from h9s.raft.node import Links, RaftNode, Role
 from h9s.raft.settings import RaftSettings
+from h9s.raft.snapshot_files import SnapshotFiles
+from h9s.raft.snapshotting import Snapshotting
 from h9s.store.model import Change, Outcome
 from h9s.store.protocol import Leadership, View
+from h9s.store.snapshot import StateSnapshot, decode
 from h9s.store.state_machine import FORMAT_VERSION, StateMachine
 
 #: How long a leader that shuts down waits for a follower to take over.
@@ -46,6 +51,9 @@ class StoreSettings:
     history_max_bytes: int = 128 << 20
     history_max_age: float = 600.0
     compaction_interval: float = 5.0
+    #: A snapshot is taken when the log has grown by this much since the last.
+    snapshot_min_entries: int = 50_000
+    snapshot_min_bytes: int = 64 << 20
 
 
 class ReplicaAddress(NamedTuple):
@@ -79,6 +87,7 @@ class ReplicatedStore:
         replica_id: str,
         addresses: Mapping[str, ReplicaAddress],
         journal: Journal,
+        snapshots: SnapshotFiles,
         links: Links,
         clock: Clock,
         rng: random.Random,
@@ -87,6 +96,7 @@ class ReplicatedStore:
         raft: RaftSettings | None = None,
         settings: StoreSettings | None = None,
         version: str = "",
+        run_off_loop: RunOffLoop | None = None,
     ) -> None:
         self.cluster_id = cluster_id
         self.replica_id = replica_id
@@ -95,7 +105,10 @@ class ReplicatedStore:
         self._settings = settings or StoreSettings()
         self._clock = clock
         self._loop = loop
+        self._on_fatal = on_fatal
         self._machine = StateMachine()
+        self._load(snapshots, journal)
+        self._background: set[asyncio.Task[None]] = set()
         self._pending: list[_Pending] = []
         self._flush_is_scheduled = False
         self._in_flight: dict[int, _Group] = {}
@@ -118,6 +131,37 @@ class ReplicatedStore:
             on_role_change=self._role_changed,
             on_fatal=on_fatal,
         )
+        off_loop = run_off_loop or partial(loop.run_in_executor, None)
+        self._installer = SnapshotInstaller(
+            engine=self.node.engine,
+            files=snapshots,
+            send=self.node.send,
+            run_off_loop=off_loop,
+            restore=self._restore,
+            spawn=self._spawn,
+            monotonic=clock.monotonic,
+            patience=(raft or RaftSettings()).election_timeout_max,
+        )
+        self.node.installer = self._installer
+        self._snapshotting = Snapshotting(
+            engine=self.node.engine,
+            files=snapshots,
+            capture=self._machine.capture,
+            run_off_loop=off_loop,
+            min_entries=self._settings.snapshot_min_entries,
+            min_bytes=self._settings.snapshot_min_bytes,
+        )
+
+    def _load(self, snapshots: SnapshotFiles, journal: Journal) -> None:
+        """Begin with the newest snapshot; the log continues it."""
+        latest = snapshots.latest()
+        if latest is not None:
+            self._machine.restore(decode(snapshots.parts(latest)))
+            journal.start_at(latest.last_index, latest.last_term)
+        elif len(journal) and journal[0].index > 1:
+            raise JournalCorruptError(
+                f"the log begins at index {journal[0].index}, and there is no snapshot of what was before"
+            )
 
     async def start(self) -> None:
         """Begin to take part."""
@@ -137,6 +181,8 @@ class ReplicatedStore:
         if self._compaction_timer is not None:
             self._compaction_timer.cancel()
         self._reject_pending()
+        for task in list(self._background):
+            task.cancel()
         self._abandon(UnavailableError("this replica is shutting down"))
 
     # --- reading -----------------------------------------------------------------------------
@@ -274,6 +320,18 @@ class ReplicatedStore:
                         future.set_result(outcome)
             if self._pending:
                 self._schedule_flush()
+        self._wake_change_waiters()
+
+    def snapshot_is_needed_by(self, name: str) -> None:
+        """A follower lacks entries that were dropped, says the engine."""
+        self._installer.needed_by(name)
+
+    def _restore(self, snapshot: StateSnapshot) -> None:
+        """The leader's snapshot takes the place of this replica's state."""
+        self._machine.restore(snapshot)
+        self._wake_change_waiters()
+
+    def _wake_change_waiters(self) -> None:
         waiters, self._change_waiters = self._change_waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -327,7 +385,9 @@ class ReplicatedStore:
         self._compaction_timer = self._loop.call_later(self._settings.compaction_interval, self._compact)
 
     def _compact(self) -> None:
-        """The leader lets everybody forget what is too old or too much."""
+        """Every replica shortens its log; the leader lets everybody forget what is too old or too much."""
+        if self._snapshotting.is_due:
+            self._spawn(self._snapshotting.take())
         if self.node.role.ready and not self._is_leaving:
             history = self._machine.history
             horizon = history.revision_at(wall_ms(self._clock) - int(self._settings.history_max_age * 1000))
@@ -336,6 +396,19 @@ class ReplicatedStore:
             if horizon > history.compact_revision:
                 self._propose_group([], compact_revision=horizon)
         self._schedule_compaction()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work beside the loop's callbacks; its failure is the replica's end."""
+        task = self._loop.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background_ended)
+
+    def _background_ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.node.stop()
+            self._on_fatal(error)
 
     def status(self) -> cluster_pb2.ClusterStatusResponse:
         """See `protocol.Store`."""

@@ -17,6 +17,7 @@ from h9s.raft.errors import JournalError
 from h9s.raft.journal import Journal, TornTail
 from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore, StoreSettings
 from h9s.raft.settings import RaftSettings
+from h9s.raft.snapshot_files import SnapshotFiles
 from h9s.sim.disk import SimDisk
 from h9s.sim.network import SimNetwork
 from h9s.store.protocol import Leadership
@@ -106,6 +107,8 @@ class SimReplicas:
             replica_id=name,
             addresses={other: ReplicaAddress(other, other) for other in self.names},
             journal=journal,
+            snapshots=SnapshotFiles(self._disks[name], identity="sim"),
+            run_off_loop=self._run_off_loop,
             links=self.network.links_of(name),
             clock=LoopClock(self.loop, epoch=1_700_000_000.0 + self._clock_offsets[name]),
             rng=random.Random(self._rng.getrandbits(64)),
@@ -119,6 +122,11 @@ class SimReplicas:
         self.stores[name] = store
         self.trace(f"{name} starts with {len(journal)} entries in term {journal.getCurrentTerm()}")
         await store.start()
+
+    async def _run_off_loop(self, work: Callable[[], object]) -> object:
+        """What would run in a thread takes some virtual time."""
+        await asyncio.sleep(self._rng.uniform(0.0, 0.2))
+        return work()
 
     async def crash(self, name: str) -> None:
         """Kill a replica; what it had not synced is lost."""
@@ -257,4 +265,5 @@ def _store_settings(rng: random.Random) -> StoreSettings:
         history_max_age=4.0,
         max_entries_in_flight=entries_in_flight,
         max_group=max_group,
+        snapshot_min_entries=rng.choice((5, 40, 1_000_000)),
     )

@@ -6,7 +6,7 @@ Revisions are dense, so a revision's place in the list is known without searchin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from h9s.errors import CompactedError, FutureRevisionError
 from h9s.store.model import RevisionRecord
@@ -68,6 +68,13 @@ class History:
             else:
                 high = middle
         return self.compact_revision + low
+
+    def replace(self, records: Iterable[RevisionRecord], *, compact_revision: int) -> None:
+        """Become the history that was captured with this floor."""
+        self._records = list(records)
+        self.compact_revision = compact_revision
+        self.revision = compact_revision + len(self._records)
+        self.size_bytes = sum(map(_size, self._records))
 
     def compact(self, revision: int) -> None:
         """Forget the changes up to `revision`; one that is below the floor or unknown is capped."""

@@ -8,7 +8,7 @@ is ever executed twice, and a refused one can be told apart from an unknown one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from h9s.store.model import Outcome
@@ -63,6 +63,11 @@ class RequestTable:
     def remember(self, nonce: bytes, issued_at_ms: int, outcome: Outcome) -> None:
         """Remember an executed id's outcome."""
         self._by_nonce[nonce] = Remembered(nonce, issued_at_ms, outcome)
+
+    def replace(self, remembered: Iterable[Remembered], *, floor_ms: int) -> None:
+        """Become the table that was captured with this floor."""
+        self._by_nonce = {entry.nonce: entry for entry in remembered}
+        self.floor_ms = floor_ms
 
     def forget_old(self, *, now_ms: int) -> None:
         """Drop what is too old or too much, oldest execution first, and raise the floor."""

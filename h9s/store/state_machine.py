@@ -17,6 +17,7 @@ from h9s.store.history import History
 from h9s.store.keyspace import EMPTY, Groups, KeyspaceEditor, KeyspaceView, SortedKeys, undo
 from h9s.store.model import Change, Failure, FailureKind, KeyValue, Outcome, RevisionRecord
 from h9s.store.requests import RequestTable
+from h9s.store.snapshot import StateSnapshot
 
 #: Of LogEntry. A replica that meets a newer one must stop instead of guessing.
 FORMAT_VERSION = 1
@@ -73,6 +74,29 @@ class StateMachine:
         if entry.compact_revision:
             self.history.compact(entry.compact_revision)
         return outcomes
+
+    def capture(self) -> StateSnapshot:
+        """Everything, as it is now; costs a copy of the lists of references, not of what they refer to."""
+        return StateSnapshot(
+            groups=self._groups,
+            objects=self._objects,
+            revision=self.revision,
+            compact_revision=self.history.compact_revision,
+            now_ms=self.now_ms,
+            request_floor_ms=self.requests.floor_ms,
+            history_hash=self.history_hash,
+            history=tuple(self.history.after(self.history.compact_revision)),
+            requests=tuple(self.requests),
+        )
+
+    def restore(self, snapshot: StateSnapshot) -> None:
+        """Become what was captured."""
+        self._groups = snapshot.groups
+        self._objects = snapshot.objects
+        self.now_ms = snapshot.now_ms
+        self.history_hash = snapshot.history_hash
+        self.history.replace(snapshot.history, compact_revision=snapshot.compact_revision)
+        self.requests.replace(snapshot.requests, floor_ms=snapshot.request_floor_ms)
 
     def state_hash(self) -> bytes:
         """A hash of everything replicated; reads every key."""

@@ -15,7 +15,8 @@ from h9s.clock import SystemClock, wall_ms
 from h9s.errors import H9sError, NotLeaderError
 from h9s.raft.journal import Journal
 from h9s.raft.links import PeerLinks, TlsFiles
-from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore
+from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore, StoreSettings
+from h9s.raft.snapshot_files import SnapshotFiles
 from h9s.raft.storage import FileStorage
 
 NAMES = ("r1", "r2", "r3")
@@ -37,6 +38,7 @@ class Replicas:
         self.stores: dict[str, ReplicatedStore] = {}
         self.links: dict[str, PeerLinks] = {}
         self.fatal: list[BaseException] = []
+        self.settings = StoreSettings(compaction_interval=0.1, snapshot_min_entries=20)
         self.ca = pki.create_ca("test")
         (folder / "ca.crt").write_bytes(self.ca.certificate)
         for name in NAMES:
@@ -69,6 +71,8 @@ class Replicas:
             replica_id=name,
             addresses={other: ReplicaAddress(peer, peer) for other, peer in self.addresses.items()},
             journal=journal,
+            snapshots=SnapshotFiles(FileStorage(self.folder / name / "snapshots"), identity=cluster_id),
+            settings=self.settings,
             links=links,
             clock=SystemClock(),
             rng=random.Random(f"{name}{len(self.fatal)}"),
@@ -196,3 +200,19 @@ async def test_a_replica_of_another_cluster_is_refused(replicas, caplog):
     await replicas.start(other, cluster_id="elsewhere")
     await eventually(lambda: "belongs to the cluster" in caplog.text)
     assert other not in replicas.stores[leader].node.connected
+
+
+async def test_a_replica_that_lacks_what_the_log_has_dropped_gets_a_snapshot(replicas):
+    leader = await replicas.leader()
+    behind = next(name for name in NAMES if name != leader)
+    await replicas.stop(behind)
+    for number in range(150):
+        await commit(replicas, put(f"k{number}", bytes(5000)))
+    log = replicas.stores[await replicas.leader()].node.journal
+    await eventually(lambda: log[0].index > 60)
+    await replicas.start(behind)
+    store = replicas.stores[behind]
+    await store.read_barrier(timeout=10)
+    assert len(store.machine) == 150
+    assert store.node.journal[0].index > 60
+    assert len({each.machine.state_hash() for each in replicas.stores.values()}) == 1

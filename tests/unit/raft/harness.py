@@ -43,6 +43,8 @@ class Replica:
     ) -> None:
         self.events: list[Any] = []
         self.applied: list[tuple[int, bytes]] = []
+        #: Who lacks entries that the log has dropped.
+        self.lacking: list[str] = []
         self.now = 1000.0
         self.disk = Disk(self.events)
         self._members = members
@@ -85,6 +87,9 @@ class Replica:
         copy.CopyFrom(message)
         self.events.append((name, copy))
         return True
+
+    def snapshot_is_needed_by(self, name: str) -> None:
+        self.lacking.append(name)
 
     def apply(self, index: int, command: bytes) -> None:
         self.applied.append((index, command))

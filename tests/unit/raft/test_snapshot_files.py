@@ -1,0 +1,75 @@
+"""Snapshots on disk: whole or not at all, two at most, damage refused."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from h9s.raft.errors import JournalCorruptError, SnapshotCorruptError
+from h9s.raft.snapshot_files import SnapshotFiles, SnapshotInfo
+from h9s.sim.disk import SimDisk
+
+PARTS = [b"header", b"a" * 1000, b""]
+INFO = SnapshotInfo(last_index=7, last_term=3)
+
+
+@pytest.fixture
+def disk():
+    return SimDisk(random.Random(0))
+
+
+def files(disk):
+    return SnapshotFiles(disk, identity="cluster")
+
+
+def test_what_was_written_is_read_back(disk):
+    files(disk).write(INFO, PARTS)
+    disk.crash()
+    reopened = files(disk)
+    assert reopened.latest() == INFO
+    assert list(reopened.parts(INFO)) == PARTS
+
+
+def test_the_newest_two_are_kept(disk):
+    kept = files(disk)
+    for index in (5, 100, 20):
+        kept.write(SnapshotInfo(index, 1), PARTS)
+    kept.remove_old()
+    assert [info.last_index for info in kept.infos()] == [20, 100]
+
+
+def test_one_that_was_being_written_when_the_power_failed_is_removed(disk):
+    files(disk).write(INFO, PARTS)
+    broken = disk.create(SnapshotInfo(9, 3).name, preallocate_bytes=0)
+    broken.append(disk.read(INFO.name)[:-1])
+    assert files(disk).latest() == INFO
+
+
+def test_one_that_is_whole_but_not_synced_is_synced_before_it_counts(disk):
+    files(disk).write(INFO, PARTS)
+    unsynced = disk.create(SnapshotInfo(9, 3).name, preallocate_bytes=0)
+    unsynced.append(disk.read(INFO.name))
+    assert files(disk).latest() == SnapshotInfo(9, 3)
+    disk.crash()
+    assert list(files(disk).parts(SnapshotInfo(9, 3))) == PARTS
+
+
+def test_a_flipped_byte_is_refused_with_file_and_offset(disk):
+    files(disk).write(INFO, PARTS)
+    disk.flip(INFO.name, 200)
+    with pytest.raises(SnapshotCorruptError, match=rf"{INFO.name}: offset \d+"):
+        list(files(disk).parts(INFO))
+
+
+def test_another_clusters_snapshot_is_refused(disk):
+    SnapshotFiles(disk, identity="elsewhere").write(INFO, PARTS)
+    with pytest.raises(JournalCorruptError, match="belongs to 'elsewhere'"):
+        list(files(disk).parts(INFO))
+
+
+def test_a_file_of_another_replica_is_stored_as_it_came(disk):
+    files(disk).write(INFO, PARTS)
+    other = SimDisk(random.Random(1))
+    files(other).store(INFO, files(disk).content(INFO))
+    assert list(files(other).parts(INFO)) == PARTS
