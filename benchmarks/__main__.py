@@ -20,7 +20,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.report import Report, Result, to_json, to_table
 from benchmarks.startup import StartupSettings, run_startup
 from benchmarks.store import StoreSettings, run_store
-from h9s.errors import H9sError
+from cluster.command_line import run_command
 
 S = TypeVar("S", StoreSettings, FailoverSettings, StartupSettings, IdleSettings)
 
@@ -110,20 +110,5 @@ def _changed(standard: S, wishes: Mapping[str, float | None]) -> S:
     return replace(standard, **changes)
 
 
-def run() -> int:
-    """The exit code."""
-    try:
-        main(prog_name="bench", standalone_mode=False)
-    except click.UsageError as error:
-        error.show()
-        return 2
-    except click.Abort:
-        return 130
-    except H9sError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(run_command(main, name="bench", interrupted="interrupted"))

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
+from cluster.command_line import run_command
 from cluster.failover.demonstration import Plan, demonstrate
 from cluster.local.layout import Layout, default_state_dir
 from cluster.local.manager import LocalCluster
 from cluster.local.settings import load_settings
-from h9s.errors import H9sError, UsageError
+from h9s.errors import UsageError
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,20 +51,5 @@ def main(context: click.Context, rounds: int, rate: float, state_dir: Path) -> N
     context.exit(0 if verdict.passed else 1)
 
 
-def run() -> int:
-    """The exit code."""
-    try:
-        return int(main(prog_name="demo-failover", standalone_mode=False) or 0)
-    except click.UsageError as error:
-        error.show()
-        return 2
-    except click.Abort:
-        print("interrupted; a replica may be left dead, scripts/up starts it", file=sys.stderr)
-        return 130
-    except H9sError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        return error.exit_code or 1
-
-
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(run_command(main, name="demo-failover", interrupted="interrupted"))

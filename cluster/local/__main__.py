@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from cluster.command_line import run_command
 from cluster.local.bring_up import bring_up
 from cluster.local.layout import DEFAULT_BASE_PORT, Layout, default_state_dir
 from cluster.local.progress import Progress
@@ -15,7 +16,6 @@ from cluster.local.runtime_choice import RUNTIMES
 from cluster.local.settings import DEFAULT_WORKERS, Wishes
 from cluster.local.summary import after_down, after_up
 from cluster.local.take_down import take_down
-from h9s.errors import H9sError
 
 _state_dir = click.option(
     "--state-dir",
@@ -65,21 +65,7 @@ def down(wipe: bool, state_dir: Path) -> None:
     click.echo(after_down(take_down(layout, wipe_state=wipe), layout, wiped=wipe))
 
 
-def run() -> int:
-    """The exit code."""
-    try:
-        main(prog_name="", standalone_mode=False)
-    except click.UsageError as error:
-        error.show()
-        return 2
-    except click.Abort:
-        print("interrupted; what was started runs on, scripts/down stops it", file=sys.stderr)
-        return 130
-    except H9sError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(
+        run_command(main, name="", interrupted="interrupted; what was started runs on, scripts/down stops it")
+    )
