@@ -16,7 +16,7 @@ from contextlib import aclosing
 from typing import Any
 
 import docker.auth
-import docker.utils.config
+import docker.errors
 
 from h9s.clock import Clock
 from h9s.kubelet.docker.engine import Engine
@@ -126,7 +126,8 @@ class Images:
 
     async def _pull_now(self, image: str, patience: float) -> None:
         registry, repository, tag = parse_reference(image)
-        headers = _credentials(registry)
+        # A credential helper is another program, which may take its time.
+        headers = await asyncio.to_thread(credentials, registry)
         query = {"fromImage": repository, "tag": tag}
         try:
             async with asyncio.timeout(patience) as limit:
@@ -144,8 +145,12 @@ def _raise_if_failed(line: dict[str, Any]) -> None:
         raise RuntimeFailureError(str(line["error"]))
 
 
-def _credentials(registry: str) -> dict[str, str]:
-    """What `docker login` has left in this user's configuration for the registry."""
+def credentials(registry: str) -> dict[str, str]:
+    """What `docker login` has left in this user's configuration for the registry, as the engine's header
+    for it. Raises RuntimeFailureError where that cannot be read."""
     name = docker.auth.INDEX_NAME if registry == _DEFAULT_REGISTRY else registry
-    found = docker.auth.resolve_authconfig(docker.utils.config.load_general_config(), name)
+    try:
+        found = docker.auth.load_config().resolve_authconfig(name)
+    except (docker.errors.DockerException, OSError, ValueError) as error:
+        raise RuntimeFailureError(f"the credentials for {registry} cannot be read: {error}") from error
     return {"X-Registry-Auth": docker.auth.encode_header(found).decode()} if found else {}

@@ -60,26 +60,30 @@ class DockerRuntime:
         self._owner = owner
         self._images = Images(engine, clock=clock)
         self._inspections: dict[str, _Inspection] = {}
+        self._architecture = ""
 
     async def prepare(self) -> RuntimeInfo:
         """See `Runtime.prepare`: connects, and makes the sandboxes' image where it is missing."""
         await self._engine.connect()
         info = await self._engine.call("info", lambda client: client.info())
-        architecture = str(info["Architecture"])
+        self._architecture = str(info["Architecture"])
         try:
             image = await self._engine.call("inspect_image", lambda client: client.inspect_image(pause.IMAGE))
         except GoneError:
             image = {}
         known = (image.get("Config") or {}).get("Labels") or {}
-        if known.get(pause.DIGEST_LABEL) != pause.digest(architecture):
-            content, changes = pause.archive(architecture), pause.changes(architecture)
-            await self._engine.call(
-                "import_image",
-                lambda client: client.import_image_from_data(
-                    content, repository=pause.REPOSITORY, tag=pause.TAG, changes=changes
-                ),
-            )
+        if known.get(pause.DIGEST_LABEL) != pause.digest(self._architecture):
+            await self._make_sandbox_image()
         return translate.runtime_info(info)
+
+    async def _make_sandbox_image(self) -> None:
+        content, changes = pause.archive(self._architecture), pause.changes(self._architecture)
+        await self._engine.call(
+            "import_image",
+            lambda client: client.import_image_from_data(
+                content, repository=pause.REPOSITORY, tag=pause.TAG, changes=changes
+            ),
+        )
 
     async def close(self) -> None:
         """See `Runtime.close`."""
@@ -102,7 +106,12 @@ class DockerRuntime:
         body = translate.sandbox_body(config, owner=self._owner, image=pause.IMAGE)
         name = labels.sandbox_name(config.pod, config.attempt)
         try:
-            sandbox_id = await self._create("create_sandbox", body, name)
+            try:
+                sandbox_id = await self._create("create_sandbox", body, name)
+            except GoneError:
+                # While nothing used it, somebody has cleared the image away.
+                await self._make_sandbox_image()
+                sandbox_id = await self._create("create_sandbox", body, name)
         except RuntimeUnavailableError:
             raise
         except RuntimeFailureError as error:

@@ -1,17 +1,28 @@
 """The Docker driver's pure parts; the rest is tested against an engine."""
 
+import base64
 import io
+import json
 import struct
 import tarfile
 
 import pytest
 
+from h9s.clock import SystemClock
 from h9s.errors import UnsupportedError, UsageError
 from h9s.kubelet.docker import labels, pause, translate
-from h9s.kubelet.docker.images import parse_reference
+from h9s.kubelet.docker.images import credentials, parse_reference
+from h9s.kubelet.docker.runtime import DockerRuntime
 from h9s.kubelet.docker.streams import StreamingEngine
 from h9s.kubelet.observed import PodIdentity, State
-from h9s.kubelet.runtime import ContainerConfig, LogOptions, PortMapping, SandboxConfig
+from h9s.kubelet.runtime import (
+    ContainerConfig,
+    GoneError,
+    LogOptions,
+    PortMapping,
+    RuntimeFailureError,
+    SandboxConfig,
+)
 
 OWNER = labels.Owner("c1", "n1")
 POD = PodIdentity("0123456789-uid", "default", "web")
@@ -33,6 +44,72 @@ POD = PodIdentity("0123456789-uid", "default", "web")
 )
 def test_an_image_name_has_a_registry_a_repository_and_a_tag(image, parts):
     assert parse_reference(image) == parts
+
+
+@pytest.fixture
+def docker_login(tmp_path, monkeypatch):
+    """Writes what `docker login` leaves behind."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+
+    def write(**config):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("key", "registry"), [("https://index.docker.io/v1/", "docker.io"), ("r.example:5000", "r.example:5000")]
+)
+def test_a_pull_carries_the_users_name_and_password(docker_login, key, registry):
+    docker_login(auths={key: {"auth": base64.b64encode(b"me:secret").decode()}})
+    header = credentials(registry)["X-Registry-Auth"]
+    sent = json.loads(base64.urlsafe_b64decode(header))
+    assert (sent["username"], sent["password"]) == ("me", "secret")
+    assert credentials("elsewhere.example") == {}
+
+
+@pytest.mark.filterwarnings("ignore:docker-credential-there-is-no-such-helper not installed")
+def test_credentials_that_cannot_be_read_fail_the_pull_and_not_the_howbelet(docker_login):
+    docker_login(credsStore="there-is-no-such-helper")
+    with pytest.raises(RuntimeFailureError, match=r"the credentials for docker\.io cannot be read"):
+        credentials("docker.io")
+
+
+class ClearedEngine:
+    """An engine from which somebody has removed the image of the sandboxes."""
+
+    def __init__(self):
+        self.operations: list[str] = []
+
+    async def call(self, operation, _function):
+        self.operations.append(operation)
+        if operation == "info":
+            return {
+                "Architecture": "x86_64",
+                "ServerVersion": "1",
+                "NCPU": 1,
+                "MemTotal": 1,
+                "KernelVersion": "",
+                "OperatingSystem": "",
+                "OSType": "linux",
+            }
+        if operation == "create_sandbox" and "import_image" not in self.operations:
+            raise GoneError("No such image: h9s/pause:1")
+        if operation == "inspect_image":
+            return {"Config": {"Labels": {pause.DIGEST_LABEL: pause.digest("x86_64")}}}
+        return {"Id": "box"}
+
+    async def connect(self):
+        return "1.40"
+
+
+async def test_the_image_of_the_sandboxes_is_made_again_when_it_was_cleared_away():
+    engine = ClearedEngine()
+    runtime = DockerRuntime(engine, owner=OWNER, clock=SystemClock())  # type: ignore[arg-type]
+    await runtime.prepare()
+    assert "import_image" not in engine.operations
+    assert await runtime.create_sandbox(SandboxConfig(POD, 0, "web")) == "box"
+    assert engine.operations[-4:] == ["create_sandbox", "import_image", "create_sandbox", "start_sandbox"]
 
 
 @pytest.mark.parametrize(("architecture", "machine"), [("x86_64", 62), ("aarch64", 183), ("arm64", 183)])
