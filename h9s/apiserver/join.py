@@ -97,9 +97,9 @@ def check_token(view: View, token_id: str, secret: str, *, now: float) -> None:
         expected.ParseFromString(found.value)
     given = hashlib.sha256(secret.encode()).hexdigest()
     if not hmac.compare_digest(given, expected.spec.secret_sha256):
-        raise UnauthenticatedError("the join token is not known here: create one with `howbectl worker`")
+        raise UnauthenticatedError("the join token is not known here: create one with `howbectl worker join`")
     if expected.spec.expires_at.seconds <= now:
-        raise UnauthenticatedError("the join token has expired: create a new one with `howbectl worker`")
+        raise UnauthenticatedError("the join token has expired: create a new one with `howbectl worker join`")
 
 
 def require_silent(view: View, node_name: str) -> None:

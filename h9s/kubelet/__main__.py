@@ -45,7 +45,7 @@ _BACKOFF = (10.0, 300.0)
     help="How to reach the cluster, and this node's certificate.",
 )
 @click.option("--join", default="", help="Instead: join the cluster at this address, HOST:PORT.")
-@click.option("--token", default="", help="With --join: the token; `howbectl worker` prints one.")
+@click.option("--token", default="", help="With --join: the token; `howbectl worker join` prints one.")
 @click.option("--node-name", default=default_node_name, help="Default: the machine's name.")
 @click.option(
     "--data-dir",
@@ -168,7 +168,9 @@ async def _client_config(arguments: Arguments) -> ClientConfig:
         )
     if known.exists():
         return ClientConfig.load(known)
-    raise UsageError("give --client-config, or --join and --token (`howbectl worker` prints the command)")
+    raise UsageError(
+        "give --client-config, or --join and --token (`howbectl worker join` prints the command)"
+    )
 
 
 @contextmanager
