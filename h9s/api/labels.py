@@ -101,11 +101,6 @@ class Selector:
             requirements.append(Requirement(expression.key, operator, _ordered(expression.values)))
         return cls(tuple(requirements))
 
-    @classmethod
-    def from_labels(cls, labels: Mapping[str, str]) -> Selector:
-        """Selects what carries all of these labels."""
-        return cls(tuple(Requirement(key, Operator.IN, (value,)) for key, value in sorted(labels.items())))
-
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether the labels meet every requirement."""
         return all(requirement.matches(labels) for requirement in self.requirements)

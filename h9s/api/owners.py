@@ -20,11 +20,6 @@ def controlled_by(message: ApiObject, owner: ApiObject) -> bool:
     return reference is not None and reference.uid == owner.metadata.uid
 
 
-def owned_by(message: ApiObject, owner: ApiObject) -> bool:
-    """Whether `owner`, identified by its uid, is among the object's owners, managing it or not."""
-    return any(reference.uid == owner.metadata.uid for reference in message.metadata.owner_references)
-
-
 def new_controller_ref(owner: ApiObject) -> meta_pb2.OwnerReference:
     """The reference by which what `owner` creates belongs to it and is managed by it."""
     kind = kind_of(owner)

@@ -32,10 +32,6 @@ class Resources(NamedTuple):
         """The difference, field by field; may be negative."""
         return Resources(self.cpu_millis - other.cpu_millis, self.memory_bytes - other.memory_bytes)
 
-    def fits(self, free: Resources) -> bool:
-        """Whether this much is free, field by field."""
-        return self.cpu_millis <= free.cpu_millis and self.memory_bytes <= free.memory_bytes
-
 
 def is_ready(pod: core_pb2.Pod) -> bool:
     """Whether it serves: its condition Ready is True."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from h9s._pb import apps_pb2, core_pb2
 from h9s.api import names
 from h9s.api.hashing import template_hash
-from h9s.api.owners import controlled_by, controller_of, new_controller_ref, owned_by
+from h9s.api.owners import controlled_by, controller_of, new_controller_ref
 from tests.unit.api.manifests import deployment, replica_set
 from tests.unit.api.messages import messages
 
@@ -33,8 +33,6 @@ def test_what_an_owner_creates_is_managed_by_it():
 def test_an_owner_need_not_manage():
     pod = core_pb2.Pod()
     pod.metadata.owner_references.add(uid="u1", controller=False)
-    assert owned_by(pod, owner("u1"))
-    assert not owned_by(pod, owner("u2"))
     assert not controlled_by(pod, owner("u1"))
     assert controller_of(pod) is None
 

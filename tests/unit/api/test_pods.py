@@ -83,11 +83,6 @@ def test_resources_add_and_subtract_field_by_field():
     assert Resources(1, 2).minus(Resources(3, 1)) == Resources(-2, 1)
 
 
-@pytest.mark.parametrize(("free", "fits"), [((1, 2), True), ((0, 9), False), ((9, 1), False)])
-def test_resources_fit_where_every_field_does(free, fits):
-    assert Resources(1, 2).fits(Resources(*free)) is fits
-
-
 @pytest.mark.parametrize(
     ("resources", "qos_class"),
     [
