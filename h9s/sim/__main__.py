@@ -25,7 +25,6 @@ def parse_seeds(text: str) -> range:
 def run_seeds(seeds: Iterable[int], *, processes: int) -> Iterable[SimResult]:
     """Results in the order of the seeds."""
     if processes <= 1:
-        _be_quiet()
         yield from map(run_seed, seeds)
         return
     context = multiprocessing.get_context("spawn")
@@ -44,6 +43,7 @@ def _be_quiet() -> None:
 @click.option("--trace", is_flag=True, help="Print the trace of every seed, not only of failing ones.")
 def main(seeds: str, processes: int, trace: bool) -> None:
     """Run the consensus core and the store through faults, on virtual time."""
+    _be_quiet()
     failed = []
     acknowledged = faults = reads = count = 0
     for result in run_seeds(parse_seeds(seeds), processes=processes):
