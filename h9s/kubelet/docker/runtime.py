@@ -267,9 +267,16 @@ class DockerRuntime:
                     async for piece in pieces:
                         yield piece
             else:
+                line_ended = {False: True, True: True}
                 async with aclosing(response.frames()) as frames:
                     async for frame in frames:
-                        yield frame.data
+                        # The engine cuts long lines, and puts a time before each part.
+                        begins, line_ended[frame.is_stderr] = (
+                            line_ended[frame.is_stderr],
+                            frame.data.endswith(b"\n"),
+                        )
+                        is_stamped = options.timestamps and not begins
+                        yield frame.data.partition(b" ")[2] if is_stamped else frame.data
 
     async def exec(self, container_id: str, options: ExecOptions) -> ExecSession:
         """See `Runtime.exec`."""

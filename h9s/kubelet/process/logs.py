@@ -16,39 +16,48 @@ from h9s.kubelet.runtime import LogOptions
 _POLL_SECONDS = 0.1
 
 
-def format_line(line: bytes, options: LogOptions) -> bytes | None:
-    """One line of a log file as the reader wants it; None if it is too old.
+class LineFormatter:
+    """One line of a log file after the other, as the reader wants it."""
 
-    A part of a line (P) goes without the line's end.
-    """
-    moment, _, rest = line.rstrip(b"\n").partition(b" ")
-    _, _, rest = rest.partition(b" ")
-    tag, _, text = rest.partition(b" ")
-    if options.since is not None and _seconds(moment) < options.since:
-        return None
-    ended = text if tag == b"P" else text + b"\n"
-    return moment + b" " + ended if options.timestamps else ended
+    def __init__(self, options: LogOptions) -> None:
+        self._options = options
+        #: Streams of which the last line is not complete yet.
+        self._unfinished: set[bytes] = set()
+
+    def format(self, line: bytes) -> bytes | None:
+        """None if it is too old. A part of a line (P) goes without the line's end, and what goes on with
+        it without a time of its own."""
+        moment, _, rest = line.rstrip(b"\n").partition(b" ")
+        stream, _, rest = rest.partition(b" ")
+        tag, _, text = rest.partition(b" ")
+        begins = stream not in self._unfinished
+        (self._unfinished.add if tag == b"P" else self._unfinished.discard)(stream)
+        if self._options.since is not None and _seconds(moment) < self._options.since:
+            return None
+        ended = text if tag == b"P" else text + b"\n"
+        return moment + b" " + ended if self._options.timestamps and begins else ended
 
 
 async def read_log(directory: Path, options: LogOptions) -> AsyncGenerator[bytes, None]:
     """The output kept in a container's directory. Following ends when the container has ended and all
     is read, or when the directory is gone."""
+    formatter = LineFormatter(options)
     with _LogReader(directory) as reader:
-        kept = _formatted(reader.new_lines(), options)
+        kept = _formatted(reader.new_lines(), formatter)
         for piece in kept if options.tail_lines is None else deque(kept, maxlen=options.tail_lines):
             yield piece
         while options.follow:
             has_ended = reader.has_ended()
-            for piece in _formatted(reader.new_lines(), options):
+            for piece in _formatted(reader.new_lines(), formatter):
                 yield piece
             if has_ended:
                 return
             await asyncio.sleep(_POLL_SECONDS)
 
 
-def _formatted(lines: Iterable[bytes], options: LogOptions) -> Iterator[bytes]:
+def _formatted(lines: Iterable[bytes], formatter: LineFormatter) -> Iterator[bytes]:
     for line in lines:
-        piece = format_line(line, options)
+        piece = formatter.format(line)
         if piece is not None:
             yield piece
 

@@ -224,26 +224,25 @@ class Log:
         self.file = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.size = 0
         self.rest = {"stdout": b"", "stderr": b""}
-        self.second, self.prefix = -1, ""
+        self.last, self.second, self.prefix = 0, -1, ""
 
     def add(self, stream: str, piece: bytes) -> None:
         """Write the lines that are whole; keep the rest until it is."""
         *lines, rest = (self.rest[stream] + piece).split(b"\n")
-        head = self.stamp() + b" " + stream.encode()
         written = []
         for line in lines:
             parts, last = in_parts(line)
-            written += [head + b" P " + part + b"\n" for part in parts]
-            written.append(head + b" F " + last + b"\n")
+            written += [self.record(stream, b"P", part) for part in parts]
+            written.append(self.record(stream, b"F", last))
         parts, self.rest[stream] = in_parts(rest)
-        written += [head + b" P " + part + b"\n" for part in parts]
+        written += [self.record(stream, b"P", part) for part in parts]
         self.write(b"".join(written))
 
     def finish(self) -> None:
         """Last lines that have no end."""
         for stream, rest in self.rest.items():
             if rest:
-                self.write(b"%s %s P %s\n" % (self.stamp(), stream.encode(), rest))
+                self.write(self.record(stream, b"P", rest))
 
     def write(self, content: bytes) -> None:
         """Append, making room first. A full disk loses output, not the container."""
@@ -257,9 +256,14 @@ class Log:
         except OSError:
             pass
 
+    def record(self, stream: str, tag: bytes, text: bytes) -> bytes:
+        """One line of the file."""
+        return b"%s %s %s %s\n" % (self.stamp(), stream.encode(), tag, text)
+
     def stamp(self) -> bytes:
-        """The time, to the nanosecond."""
-        second, fraction = divmod(time.time_ns(), 1_000_000_000)
+        """The time, to the nanosecond; no two lines have the same, so that a reader can go on after one."""
+        self.last = max(time.time_ns(), self.last + 1)
+        second, fraction = divmod(self.last, 1_000_000_000)
         if second != self.second:
             self.second, self.prefix = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self.prefix}.{fraction:09d}Z".encode()

@@ -100,6 +100,13 @@ async def test_output_can_be_read_in_parts(bench):
     assert await bench.output(container_id, since=ended.finished_at + 1) == b""
 
 
+async def test_a_long_line_has_one_time_and_stays_one_line(bench):
+    container_id = await bench.run("sh", "-c", "head -c 40000 /dev/zero | tr '\\0' x; echo; echo end")
+    await bench.ended(container_id)
+    stamped = (await bench.output(container_id, timestamps=True)).decode().splitlines()
+    assert [line.partition(" ")[2] for line in stamped] == ["x" * 40000, "end"]
+
+
 async def test_following_output_ends_with_the_container(bench, runtime):
     container_id = await bench.run("sh", "-c", "echo one; read line; echo two", stdin=True)
     following = asyncio.create_task(bench.output(container_id, follow=True))

@@ -2,6 +2,7 @@
 
 import ipaddress
 import itertools
+import os
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from h9s.kubelet.process import images, shim
 from h9s.kubelet.process.addresses import Addresses, candidates
-from h9s.kubelet.process.logs import format_line, read_log
+from h9s.kubelet.process.logs import LineFormatter, read_log
 from h9s.kubelet.process.records import ContainerId, read_json, write_json
 from h9s.kubelet.runtime import ImagePullError, LogOptions, SandboxError
 
@@ -97,12 +98,35 @@ LINE = b"2026-01-02T03:04:05.500000000Z stdout F some text with  spaces\n"
     ],
 )
 def test_a_line_of_a_log_is_shown_as_asked(options, shown):
-    assert format_line(LINE, options) == shown
+    assert LineFormatter(options).format(LINE) == shown
 
 
 def test_a_part_of_a_line_goes_without_an_end_and_an_empty_line_is_one():
-    assert format_line(b"2026-01-02T03:04:05.5Z stderr P half\n", LogOptions()) == b"half"
-    assert format_line(b"2026-01-02T03:04:05.5Z stderr F \n", LogOptions()) == b"\n"
+    formatter = LineFormatter(LogOptions())
+    assert formatter.format(b"2026-01-02T03:04:05.5Z stderr P half\n") == b"half"
+    assert formatter.format(b"2026-01-02T03:04:05.5Z stderr F \n") == b"\n"
+
+
+def test_a_line_in_parts_has_one_time():
+    formatter = LineFormatter(LogOptions(timestamps=True))
+    assert formatter.format(b"2026-01-02T03:04:05.5Z stdout P one, \n") == b"2026-01-02T03:04:05.5Z one, "
+    assert formatter.format(b"2026-01-02T03:04:05.6Z stderr F other\n") == b"2026-01-02T03:04:05.6Z other\n"
+    assert formatter.format(b"2026-01-02T03:04:05.7Z stdout F two\n") == b"two\n"
+    assert formatter.format(b"2026-01-02T03:04:05.8Z stdout F new\n") == b"2026-01-02T03:04:05.8Z new\n"
+
+
+def test_no_two_lines_of_a_log_have_the_same_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.time_ns", lambda: 1_767_323_045_999_999_999)
+    log = shim.Log()
+    log.add("stdout", b"1\n2\n")
+    log.add("stderr", b"3\n")
+    os.close(log.file)
+    assert (tmp_path / "log").read_text().splitlines() == [
+        "2026-01-02T03:04:05.999999999Z stdout F 1",
+        "2026-01-02T03:04:06.000000000Z stdout F 2",
+        "2026-01-02T03:04:06.000000001Z stderr F 3",
+    ]
 
 
 async def test_the_older_file_is_read_first_and_the_tail_counts_over_both(tmp_path):
