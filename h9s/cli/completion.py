@@ -36,7 +36,8 @@ def complete_targets(ctx: click.Context, param: click.Parameter, incomplete: str
     except H9sError:
         return []
     before, comma, last = incomplete.rpartition(",")
-    return [before + comma + kind.plural for kind in KINDS if kind.plural.startswith(last.lower())]
+    plurals = [kind.plural for kind in KINDS if not kind.internal]
+    return [before + comma + plural for plural in plurals if plural.startswith(last.lower())]
 
 
 def complete_pods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

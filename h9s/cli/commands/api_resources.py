@@ -17,7 +17,7 @@ from h9s.cli.tables import align
 @output_option("name")
 def COMMAND(namespaced: bool | None, no_headers: bool, output: str | None) -> None:
     """List the kinds of objects and what they may be called."""
-    kinds = [kind for kind in KINDS if namespaced is None or kind.namespaced is namespaced]
+    kinds = [kind for kind in KINDS if not kind.internal and namespaced in (None, kind.namespaced)]
     if output == "name":
         click.echo("".join(f"{kind.resource}\n" for kind in kinds), nl=False)
         return

@@ -198,6 +198,7 @@ def test_the_completion_script_is_for_this_program(howbectl: Howbectl, shell: st
         (["rollout"], "re", ["restart", "resume"]),
         (["get"], "de", ["deployments"]),
         (["get"], "pods,de", ["pods,deployments"]),
+        (["get"], "j", []),
         (["get", "pods"], "we", ["web-1", "web-2"]),
         (["get", "pods", "web-1"], "web-2", ["web-2"]),
         (["describe"], "pod/web-1", ["pod/web-1"]),
