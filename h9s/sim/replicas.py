@@ -27,12 +27,16 @@ class SimulationFailure(AssertionError):  # noqa: N818 - a finding, not an error
     """An invariant does not hold."""
 
 
+#: Lines that are kept.
+TRACE_LENGTH = 400
+
+
 class Trace:
     """The last things that happened, for whoever has to find out why."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, length: int = 400) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, lines: deque[str] | None = None) -> None:
         self._loop = loop
-        self.lines: deque[str] = deque(maxlen=length)
+        self.lines = deque(maxlen=TRACE_LENGTH) if lines is None else lines
 
     def __call__(self, line: str) -> None:
         """Note one line."""
@@ -64,12 +68,13 @@ class SimReplicas:
         loop: asyncio.AbstractEventLoop,
         latency: float,
         datagrams: bool = False,
+        trace: Trace | None = None,
         raft_settings: RaftSettings | None = None,
         store_settings: StoreSettings | None = None,
     ) -> None:
         self.names = list(names)
         self.loop = loop
-        self.trace = Trace(loop)
+        self.trace = trace or Trace(loop)
         self.network = SimNetwork(names, rng=rng, loop=loop, latency=latency, datagrams=datagrams)
         self.stores: dict[str, ObservedStore] = {}
         self.failures: list[str] = []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from dataclasses import dataclass
 
 from h9s.sim.faults import FaultInjector
-from h9s.sim.replicas import SimReplicas
+from h9s.sim.replicas import TRACE_LENGTH, SimReplicas, Trace
 from h9s.sim.workload import COUNTER, Acknowledged, SimClient
 from h9s.testing.virtual_loop import run_virtual
 
@@ -22,20 +23,27 @@ class SimResult:
 
     seed: int
     failures: tuple[str, ...]
-    acknowledged: int
-    reads: int
-    faults: int
-    messages: int
-    revision: int
     trace: tuple[str, ...]
+    acknowledged: int = 0
+    reads: int = 0
+    faults: int = 0
+    messages: int = 0
+    revision: int = 0
 
 
-async def _live(seed: int) -> SimResult:
+async def _live(seed: int, lines: deque[str]) -> SimResult:
     rng = random.Random(seed)
     loop = asyncio.get_running_loop()
     latency = rng.choice((0.002, 0.02, 0.1, 0.2))
     names = [f"r{number + 1}" for number in range(rng.choice((3, 3, 3, 3, 5, 5, 1)))]
-    replicas = SimReplicas(names, rng=rng, loop=loop, latency=latency, datagrams=rng.random() < 0.3)
+    replicas = SimReplicas(
+        names,
+        rng=rng,
+        loop=loop,
+        latency=latency,
+        datagrams=rng.random() < 0.3,
+        trace=Trace(loop, lines=lines),
+    )
     for name in names:
         await replicas.start(name)
     acknowledged = Acknowledged()
@@ -89,4 +97,9 @@ def _check_survival(replicas: SimReplicas, acknowledged: Acknowledged) -> None:
 
 def run_seed(seed: int) -> SimResult:
     """Live through one seed. The same seed gives the same result in every process."""
-    return run_virtual(lambda: _live(seed))
+    lines: deque[str] = deque(maxlen=TRACE_LENGTH)
+    try:
+        return run_virtual(lambda: _live(seed, lines))
+    except Exception as error:  # noqa: BLE001 - whatever ended it is a finding
+        failure = f"the life ended with {error!r}"
+        return SimResult(seed=seed, failures=(failure,), trace=tuple(lines))

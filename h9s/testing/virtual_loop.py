@@ -18,12 +18,21 @@ class DeadlockError(RuntimeError):
     """Everything waits, and no timer will ever wake it."""
 
 
+class LivelockError(RuntimeError):
+    """Callbacks bring about callbacks without end, and time stands still."""
+
+
+#: Turns of the loop at one moment, far beyond what honest work takes.
+_MOST_TURNS_AT_ONCE = 100_000
+
+
 class VirtualTimeLoop(asyncio.BaseEventLoop):
     """A loop whose `time()` starts at 0 seconds and jumps."""
 
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._turns_at_once = 0
         self._clock_resolution = 1e-9
         self._selector = self
 
@@ -32,9 +41,15 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         return self._now
 
     def select(self, timeout: float | None) -> list[object]:
-        """Advance to the next timer instead of waiting for it. Raises DeadlockError if there is none."""
+        """Advance to the next timer instead of waiting for it.
+
+        Raises DeadlockError if there is none, LivelockError if none is ever reached.
+        """
         if timeout is None:
             raise DeadlockError("everything waits, and no timer will ever wake it")
+        self._turns_at_once = 0 if timeout else self._turns_at_once + 1
+        if self._turns_at_once > _MOST_TURNS_AT_ONCE:
+            raise LivelockError(f"time has stood still at {self._now:.6f} s for {_MOST_TURNS_AT_ONCE} turns")
         self._now += timeout
         return []
 

@@ -53,15 +53,9 @@ def test_lives_are_eventful() -> None:
 
 
 def first_failure(seeds: int) -> str:
-    """The first broken invariant among so many seeds; whatever stops a life counts."""
-    for seed in range(seeds):
-        try:
-            result = run_seed(seed)
-        except Exception as error:  # noqa: BLE001 - a replica that cannot start again, for example
-            return repr(error)
-        if result.failures:
-            return result.failures[0]
-    return ""
+    """The first broken invariant among so many seeds."""
+    failures = (failure for seed in range(seeds) for failure in run_seed(seed).failures)
+    return next(failures, "")
 
 
 def test_it_sees_disks_that_do_not_sync(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +101,17 @@ def test_it_sees_votes_that_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(Journal, "setCurrentTerm", set_without_writing)
     assert "both elected" in first_failure(150)
+
+
+def test_whatever_ends_a_life_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(self, **kwargs):
+        self.trace("about to explode")
+        raise OSError("the simulation itself")
+
+    monkeypatch.setattr(SimReplicas, "heal", explode)
+    result = run_seed(5)
+    assert result.failures == ("the life ended with OSError('the simulation itself')",)
+    assert result.trace[-1].endswith("about to explode")
 
 
 # --- the command -----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from h9s.clock import LoopClock
-from h9s.testing.virtual_loop import DeadlockError, VirtualTimeLoop, run_virtual
+from h9s.testing.virtual_loop import DeadlockError, LivelockError, VirtualTimeLoop, run_virtual
 
 
 def now():
@@ -94,6 +94,19 @@ def test_a_deadlock_is_an_error_instead_of_a_hang():
         await asyncio.get_running_loop().create_future()
 
     with pytest.raises(DeadlockError, match="no timer will ever wake it"):
+        run_virtual(main)
+
+
+def test_a_livelock_is_an_error_instead_of_a_hang():
+    async def main():
+        def again():
+            asyncio.get_running_loop().call_soon(again)
+
+        await asyncio.sleep(2)
+        again()
+        await asyncio.sleep(1)
+
+    with pytest.raises(LivelockError, match=r"stood still at 2\.0"):
         run_virtual(main)
 
 
