@@ -42,8 +42,8 @@ class PkiSettings:
 class Timings:
     """Durations in milliseconds."""
 
-    election_timeout_ms: tuple[int, int] = (250, 500)
-    heartbeat_ms: int = 50
+    election_timeout_ms: tuple[int, int] = (400, 800)
+    heartbeat_ms: int = 100
     #: How long a node may be silent before it counts as not ready, and how often it should beat.
     node_grace_period_ms: int = 5000
     node_heartbeat_ms: int = 1000

@@ -21,12 +21,12 @@ from h9s.raft.engine import Engine
 from h9s.raft.settings import RaftSettings
 
 #: How much later the next in rank asks, in heartbeats.
-_STAGGER = 0.3
+_STAGGER = 0.15
 #: How long after a round without a majority the question is asked again while the leader is known to
 #: be gone, in heartbeats.
-_RETRY = (0.3, 0.6)
+_RETRY = (0.15, 0.3)
 #: How long a candidate waits for votes, in heartbeats.
-_CANDIDACY = (2.0, 4.0)
+_CANDIDACY = (1.0, 2.0)
 
 
 class PreVote:

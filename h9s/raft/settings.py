@@ -15,11 +15,11 @@ class RaftSettings:
     """
 
     #: A follower that hears nothing for a random time in this range stands for election.
-    election_timeout_min: float = 0.25
-    election_timeout_max: float = 0.5
-    heartbeat_interval: float = 0.05
+    election_timeout_min: float = 0.4
+    election_timeout_max: float = 0.8
+    heartbeat_interval: float = 0.1
     #: A leader that hears from no majority for this long steps down.
-    leader_fallback: float = 0.5
+    leader_fallback: float = 0.8
     #: The largest entry: several transactions that were committed as a group.
     max_entry_bytes: int = 4 << 20
     #: Entries sent to a follower and not acknowledged yet.
