@@ -18,6 +18,8 @@ from h9s.pki import Identity
 
 #: Above this many unanswered Commits no more are read: the client waits.
 MAX_UNANSWERED = 8192
+#: How many are decided before the event loop gets its turn: a message may hold very many small ones.
+_SLICE = 512
 
 Write = Callable[[api_pb2.CommitStreamResponse], Awaitable[None]]
 
@@ -38,7 +40,7 @@ class CommitStreamSession:
     async def run(self, requests: AsyncIterator[api_pb2.CommitStreamRequest], write: Write) -> None:
         """Serve the stream until the client ends it and everything is answered."""
         reading = asyncio.create_task(self._read(requests))
-        reading.add_done_callback(lambda _: self._progress.set())
+        reading.add_done_callback(self._ended)
         try:
             while not reading.done() or self._unanswered:
                 await self._progress.wait()
@@ -54,11 +56,21 @@ class CommitStreamSession:
 
     async def _read(self, requests: AsyncIterator[api_pb2.CommitStreamRequest]) -> None:
         async for request in requests:
-            for item in request.items:
-                self._submit(item)
-            while self._unanswered > MAX_UNANSWERED:
-                self._room.clear()
-                await self._room.wait()
+            for start in range(0, len(request.items), _SLICE):
+                if start:
+                    await asyncio.sleep(0)
+                for item in request.items[start : start + _SLICE]:
+                    self._submit(item)
+                while self._unanswered > MAX_UNANSWERED:
+                    self._room.clear()
+                    await self._room.wait()
+
+    def _ended(self, reading: asyncio.Task[None]) -> None:
+        """Nothing more comes. What went wrong is for `run` to raise, unless the call is over already:
+        then it is nobody's concern, and must not look like an error that was overlooked."""
+        if not reading.cancelled():
+            reading.exception()
+        self._progress.set()
 
     def _submit(self, item: api_pb2.CommitStreamRequest.Item) -> None:
         self._unanswered += 1

@@ -33,7 +33,7 @@ from h9s.apiserver.transactions import (
     Result,
     decide,
 )
-from h9s.clock import Clock, wall_ms
+from h9s.clock import Clock
 from h9s.errors import (
     H9sError,
     InternalError,
@@ -265,9 +265,9 @@ class _Attempt:
             return
         outcome = proposal.result()
         if outcome.failure is None:
-            self._finish(self._committed(outcome))
+            self._finish(self._told(partial(self._committed, outcome)))
         elif outcome.failure.kind is not FailureKind.GUARD or outcome.failure.client:
-            self._finish(self._failed(outcome.failure))
+            self._finish(self._told(partial(self._failed, outcome.failure)))
         elif self._waiting:
             if outcome.failure.key:
                 instruments.REDECISIONS.inc()
@@ -276,6 +276,14 @@ class _Attempt:
         else:
             # Nobody waits any more, and nothing was done.
             self._committer.forget(self)
+
+    def _told(self, tell: Callable[[], Committed | H9sError]) -> Committed | H9sError:
+        """What to answer. The outcome may be that of another commit, whose id this one has used again;
+        its operations then say nothing of this one's, and telling it can fail."""
+        try:
+            return tell()
+        except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an answer
+            return as_ours(error, doing="telling a commit's outcome")
 
     def _committed(self, outcome: Outcome) -> Committed:
         if not outcome.replayed:
@@ -290,7 +298,7 @@ class _Attempt:
         if failure.kind is FailureKind.GUARD:
             return error_of_failure(failure, self._request.operations)
         if failure.kind is FailureKind.EXPIRED:
-            return RequestExpiredError(failure.message, server_time_ms=wall_ms(self._committer.clock))
+            return RequestExpiredError(failure.message, server_time_ms=failure.now_ms)
         return InternalError(f"the store refused the transaction: {failure.message}")
 
     def _finish(self, result: Committed | H9sError) -> None:

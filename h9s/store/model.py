@@ -60,6 +60,8 @@ class Failure(NamedTuple):
     #: The key's mod_revision, 0 if absent.
     actual_revision: int = 0
     message: str = ""
+    #: EXPIRED: the state machine's clock, by which the id was judged; milliseconds since 1970.
+    now_ms: int = 0
 
 
 class Outcome(NamedTuple):

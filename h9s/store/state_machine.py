@@ -125,7 +125,7 @@ class StateMachine:
             return earlier._replace(replayed=True)
         refusal = self.requests.refusal(issued_at_ms, now_ms=self.now_ms)
         if refusal:
-            return Outcome(self.revision, Failure(FailureKind.EXPIRED, message=refusal))
+            return Outcome(self.revision, Failure(FailureKind.EXPIRED, message=refusal, now_ms=self.now_ms))
         outcome = self._execute(transaction, editor)
         # A guard of the proposer's own failed: it decides again, under the same id.
         if outcome.failure is None or outcome.failure.client:

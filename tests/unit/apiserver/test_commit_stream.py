@@ -1,6 +1,7 @@
 """Many Commits over one stream."""
 
 import asyncio
+import gc
 
 from h9s._pb import api_pb2
 from h9s.api.objects import from_object
@@ -116,3 +117,48 @@ async def test_a_broken_stream_does_not_undo_what_was_read():
     cluster.store.release()
     await asyncio.sleep(0.01)
     assert cluster.get(pod()) is not None
+
+
+@virtual
+async def test_a_message_of_very_many_commits_lets_others_have_their_turn(monkeypatch):
+    monkeypatch.setattr(commit_stream, "_SLICE", 10)
+    cluster, stream = await Cluster.with_default_namespace(), Stream()
+    decide, decided, seen = cluster.committer.decide, [], set()
+
+    def counted(request, caller, seed):
+        decided.append(request)
+        return decide(request, caller, seed)
+
+    async def look():
+        while len(decided) < 100:
+            seen.add(len(decided))
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(cluster.committer, "decide", counted)
+    stream.send(*[(i, cluster.request(create(pod(f"p{i}")))) for i in range(100)])
+    stream.end()
+    await asyncio.gather(look(), serve(cluster, stream))
+    assert {10, 50, 90} <= seen
+    assert len(stream.answers) == 100
+
+
+@virtual
+async def test_a_stream_that_breaks_while_it_is_read_from_leaves_no_loose_error():
+    cluster, loose = await Cluster.with_default_namespace(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: loose.append(context))
+
+    async def broken():
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            raise RuntimeError("the call is over")
+
+    session = CommitStreamSession(cluster.committer, ADMIN, timeout=5.0)
+    serving = asyncio.create_task(session.run(broken(), Stream().write))
+    await asyncio.sleep(0.01)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    await asyncio.sleep(0.01)
+    gc.collect()
+    assert loose == []

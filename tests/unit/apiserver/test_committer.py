@@ -11,6 +11,7 @@ from h9s.client.operations import check, create, delete, update
 from h9s.errors import (
     AlreadyExistsError,
     ConflictError,
+    InternalError,
     InvalidError,
     NotFoundError,
     NotLeaderError,
@@ -164,6 +165,46 @@ class TestRetries:
         request.request_id.issued_at_ms += 120_000
         with pytest.raises(RequestExpiredError):
             await cluster.send(request)
+
+    @virtual
+    async def test_the_clock_that_is_told_is_the_one_that_judges(self, monkeypatch):
+        cluster = await Cluster.with_default_namespace()
+        wall = cluster.clock.wall
+        monkeypatch.setattr(cluster.clock, "wall", lambda: wall() + 3600)
+        await cluster.store.apply(log_pb2.Transaction())  # by a leader whose clock is an hour ahead
+        monkeypatch.undo()
+        request = cluster.request(create(pod()))
+        with pytest.raises(RequestExpiredError) as caught:
+            await cluster.send(request)
+        request.request_id.issued_at_ms = caught.value.server_time_ms
+        assert not (await cluster.send(request)).replayed
+
+    @virtual
+    async def test_an_id_that_is_used_again_for_another_commit_harms_nobody(self):
+        cluster = await Cluster.with_default_namespace()
+        first = cluster.request(create(pod()))
+        await cluster.send(first)
+        broken = create(lease())
+        broken.object.value = b"\xff"
+        first.operations.append(broken)
+        with pytest.raises(InvalidError):
+            await cluster.send(first)
+        await cluster.commit(create(pod("other")))
+
+    @virtual
+    async def test_nor_does_one_whose_first_commit_failed(self):
+        cluster = await Cluster.with_default_namespace()
+        cluster.store.hold()
+        request = cluster.request(create(lease()), create(pod()))
+        done = submit(cluster, request)
+        taken = log_pb2.Mutation(key="/core/Pod/default/web", value=b"x")
+        await cluster.store.apply(log_pb2.Transaction(mutations=[taken]))
+        cluster.store.release()
+        assert isinstance(await done, AlreadyExistsError)
+        del request.operations[1]
+        with pytest.raises(InternalError):
+            await cluster.send(request)
+        await cluster.commit(create(lease()))
 
     @virtual
     async def test_without_an_id_every_attempt_counts(self):
