@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from google.protobuf.message import DecodeError
+
 from h9s._pb import log_pb2
 from h9s.errors import UsageError
 from h9s.raft.metrics import CONNECTIONS, RECEIVED_BYTES, SENT_BYTES
@@ -254,7 +256,10 @@ class _Connection(asyncio.Protocol):
 
     def _introduce(self, message: bytes) -> str:
         """Compare what the other side says with what its certificate proves; why not, or empty."""
-        hello = log_pb2.PeerMessage.FromString(message).hello
+        try:
+            hello = log_pb2.PeerMessage.FromString(message).hello
+        except DecodeError as error:
+            return f"it does not speak our protocol: {error}"
         assert self._transport is not None
         name, role = subject_of(self._transport.get_extra_info("peercert"))
         if role != REPLICA_ROLE or name != hello.replica_id:

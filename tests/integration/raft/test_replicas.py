@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from contextlib import AsyncExitStack
+import ssl
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
@@ -191,6 +192,28 @@ async def test_a_replica_with_anothers_certificate_is_refused(replicas, caplog):
     await replicas.start(other, tls_of=impostor)
     await eventually(lambda: "its certificate says" in caplog.text)
     assert other not in replicas.stores[leader].node.connected
+
+
+async def test_a_node_that_talks_nonsense_to_a_replica_is_refused_and_harms_nobody(replicas, caplog):
+    loose = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: loose.append(context))
+    node = pki.issue(replicas.ca, common_name="n1", organization="h9s:node")
+    node.save(replicas.folder / "n1.crt", replicas.folder / "n1.key")
+    tls = TlsFiles(replicas.folder / "ca.crt", replicas.folder / "n1.crt", replicas.folder / "n1.key")
+    host, _, port = replicas.addresses["r1"].rpartition(":")
+    context = tls.context(ssl.Purpose.SERVER_AUTH)
+    reader, writer = await asyncio.open_connection(
+        host, int(port), ssl=context, server_hostname="h9s-apiserver"
+    )
+    writer.write(b"\x01\x00\x00\x00\xff")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        with suppress(ConnectionError):
+            while await reader.read(1000):
+                pass
+    writer.close()
+    assert "does not speak our protocol" in caplog.text
+    assert loose == []
 
 
 async def test_a_replica_of_another_cluster_is_refused(replicas, caplog):

@@ -160,5 +160,6 @@ async def test_a_stream_that_breaks_while_it_is_read_from_leaves_no_loose_error(
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
     await asyncio.sleep(0.01)
+    del serving, session
     gc.collect()
     assert loose == []
