@@ -127,7 +127,7 @@ def _settle_namespace(manifest: Manifest, session: Session) -> None:
         return
     if not metadata.namespace:
         metadata.namespace = session.namespace
-        manifest.claims["metadata"]["namespace"] = session.namespace
+        manifest.claims.setdefault("metadata", {})["namespace"] = session.namespace
     elif session.explicit_namespace not in (None, metadata.namespace):
         raise CommandError(
             f"{manifest.source}: {describe(manifest.message)} is in namespace {metadata.namespace!r},"

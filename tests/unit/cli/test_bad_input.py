@@ -70,6 +70,23 @@ def test_a_faulty_manifest(
     assert cluster.objects.revision == before
 
 
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [("apply", "needs metadata.name"), ("create", "metadata.name"), ("delete", "has no metadata.name")],
+)
+@pytest.mark.parametrize("metadata", ["", "metadata:\n", "metadata: {}\n", "metadata: {labels: {a: b}}\n"])
+def test_an_object_without_a_name(
+    cluster: FakeCluster, howbectl: Howbectl, tmp_path: Path, verb: str, words: str, metadata: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(f"kind: Pod\n{metadata}spec: {{containers: [{{name: c, image: x}}]}}\n")
+    before = cluster.objects.revision
+    result = howbectl(f"{verb} -f a.yaml")
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert cluster.objects.revision == before
+
+
 @pytest.mark.parametrize("verb", ["apply", "create", "delete"])
 @pytest.mark.parametrize(
     ("arguments", "words"),
