@@ -118,9 +118,10 @@ async def test_events_tell_what_happened():
         await plane.apply(DEPLOYMENT % 3)
         await plane.until(lambda: len(plane.running()) == 3)
         reasons: set[str] = set()
-        while not {"ScalingReplicaSet", "SuccessfulCreate", "Scheduled"} <= reasons:
-            reasons = {event.reason for event in (await plane.client.list(core_pb2.Event)).items}
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            while not {"ScalingReplicaSet", "SuccessfulCreate", "Scheduled"} <= reasons:
+                reasons = {event.reason for event in (await plane.client.list(core_pb2.Event)).items}
+                await asyncio.sleep(0.05)
 
 
 async def test_old_events_are_deleted():
@@ -131,8 +132,9 @@ async def test_old_events_are_deleted():
         event.involved_object.kind, event.involved_object.name = "Pod", "a"
         event.involved_object.namespace = "default"
         await plane.client.create(event)
-        while (await plane.client.list(core_pb2.Event, field_selector="metadata.name=old")).items:
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            while (await plane.client.list(core_pb2.Event, field_selector="metadata.name=old")).items:
+                await asyncio.sleep(0.05)
 
 
 async def test_an_idle_cluster_writes_nothing():
