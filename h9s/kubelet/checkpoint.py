@@ -29,7 +29,8 @@ class Checkpoint:
         kept.metadata.resource_version = ""
         kept.status.Clear()
         kept.status.phase = pod.status.phase
-        kept.status.start_time.CopyFrom(pod.status.start_time)
+        if pod.status.HasField("start_time"):
+            kept.status.start_time.CopyFrom(pod.status.start_time)
         content = kept.SerializeToString(deterministic=True)
         if self._saved.get(pod.metadata.uid) == content:
             return
