@@ -121,7 +121,7 @@ class KeyspaceView:
     def scan(self, prefix: str, *, after: str = "", limit: int = 0) -> list[KeyValue]:
         """See `protocol.View.scan`."""
         found: list[KeyValue] = []
-        for group in self._groups_under(prefix):
+        for group in self._groups_under(prefix, after):
             keys = self._orders.of(group)
             for position in range(bisect_right(keys, after) if after else 0, len(keys)):
                 if keys[position].startswith(prefix):
@@ -136,9 +136,16 @@ class KeyspaceView:
     def __len__(self) -> int:
         return sum(len(group) for group in self._groups.values())
 
-    def _groups_under(self, prefix: str) -> list[Group]:
+    def _groups_under(self, prefix: str, after: str) -> list[Group]:
         exact = self._groups.get(prefix)
         if exact is not None:
             return [exact]
-        names = sorted(name for name in self._groups if name.startswith(prefix) or prefix.startswith(name))
+        last = group_of(after)
+        names = sorted(
+            name
+            for name in self._groups
+            # A page after many others has no use for the groups that those were of.
+            if (name.startswith(prefix) or prefix.startswith(name))
+            and (name >= last or last.startswith(name))
+        )
         return [self._groups[name] for name in names]

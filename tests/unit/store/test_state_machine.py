@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from h9s._pb import api_pb2, log_pb2
 from h9s.errors import CompactedError, FutureRevisionError
+from h9s.store.keyspace import SortedKeys
 from h9s.store.model import FailureKind
 from h9s.store.requests import RequestTable
 from h9s.store.state_machine import StateMachine
@@ -239,3 +240,19 @@ def test_a_scan_pages_through_a_prefix_in_order():
     assert [kv.key for kv in first + rest] == sorted(KEYS)
     assert view.scan("/core/Pod/a/y")[0].key == "/core/Pod/a/y"
     assert view.scan("/apps/") == []
+
+
+def test_the_later_pages_of_a_scan_do_not_sort_the_groups_of_the_earlier_ones(monkeypatch):
+    machine = StateMachine()
+    keys = [f"/core/Pod/{space:03}/{name}" for space in range(100) for name in "ab"]
+    keys += ["/core/Pod/05-x/a", "/core/Pod/05/a"]
+    apply(machine, *map(put, keys))
+    view, found, sorted_groups = machine.view(), [], []
+    of = SortedKeys.of
+    monkeypatch.setattr(
+        SortedKeys, "of", lambda self, group: (sorted_groups.append(group), of(self, group))[1]
+    )
+    while page := view.scan("/core/Pod/", after=found[-1] if found else "", limit=3):
+        found += [kv.key for kv in page]
+    assert found == sorted(keys)
+    assert len(sorted_groups) < 300
