@@ -71,6 +71,18 @@ def prepare_update(kind: Kind, new: ApiObject, old: ApiObject) -> None:
         _carry(cast(Any, new), cast(Any, old), "status")
 
 
+def keep_namespace_finalizers(new: ApiObject, old: ApiObject) -> None:
+    """Carry over what a namespace's deletion waits for, in place: an update by somebody who has not seen
+    that it is being deleted must not end it with its content left behind."""
+    if (
+        isinstance(new, core_pb2.Namespace)
+        and isinstance(old, core_pb2.Namespace)
+        and old.metadata.HasField("deletion_timestamp")
+    ):
+        del new.spec.finalizers[:]
+        new.spec.finalizers.extend(old.spec.finalizers)
+
+
 def count_generation(kind: Kind, new: ApiObject, old: ApiObject) -> None:
     """Count a change of the spec, in place; `new` has its defaults."""
     if kind.has_spec and cast(Any, new).spec != cast(Any, old).spec:

@@ -234,6 +234,8 @@ class _Draft:
             new = lifecycle.with_status(old, new, keep_liveness=keep_liveness)
         else:
             lifecycle.prepare_update(kind, new, old)
+            if revision is None:
+                lifecycle.keep_namespace_finalizers(new, old)
         defaults.set_defaults(new)
         faults = validation.validate_update(new, old)
         if faults:

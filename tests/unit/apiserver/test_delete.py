@@ -84,6 +84,14 @@ class TestPods:
 
 
 class TestNamespaces:
+    def test_an_update_that_has_not_seen_the_deletion_does_not_end_it(self, world):
+        world.commit(create(namespace("team")), create(pod("p", "team")))
+        world.commit(delete(core_pb2.Namespace, "team"))
+        world.commit(update(namespace("team", labels={"a": "b"})))
+        terminating = world.get(namespace("team"))
+        assert list(terminating.spec.finalizers) == ["kubernetes"]
+        assert terminating.metadata.labels["a"] == "b"
+
     def test_deletion_is_announced(self, world):
         world.commit(create(namespace("team")))
         (terminating,) = world.commit(delete(core_pb2.Namespace, "team"))
