@@ -63,11 +63,6 @@ class ReadIndex:
         self._waiting.append(waiter)
         return waiter
 
-    @property
-    def is_busy(self) -> bool:
-        """Somebody waits."""
-        return bool(self._waiting) or self._round is not None
-
     def advance(self) -> None:
         """Finish, give up or start a round, as the state of things allows. Called at every tick."""
         if self._round is not None and self._is_lost(self._round):

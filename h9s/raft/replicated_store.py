@@ -1,31 +1,22 @@
-"""The replicated store: the state machine on top of Raft, with group commit.
-
-Transactions that arrive while entries are under way are collected into the next entry, so that
-one message and one sync serve many writers. Implements `h9s.store.protocol.Store`.
-"""
+"""The replicated store: the state machine on top of Raft. Implements `h9s.store.protocol.Store`."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 from h9s._pb import cluster_pb2, log_pb2
 from h9s.clock import Clock, wall_ms
-from h9s.errors import (
-    NotLeaderError,
-    OverloadedError,
-    TimeoutExpiredError,
-    TooLargeError,
-    UnavailableError,
-)
+from h9s.errors import NotLeaderError, TimeoutExpiredError, UnavailableError
 from h9s.raft.errors import JournalCorruptError, SafetyError
+from h9s.raft.group_commit import GroupCommit
 from h9s.raft.install import RunOffLoop, SnapshotInstaller
 from h9s.raft.journal import Journal
-from h9s.raft.metrics import APPLIED_ENTRIES, GROUP_SIZE, LEADER_CHANGES
+from h9s.raft.metrics import APPLIED_ENTRIES, LEADER_CHANGES
 from h9s.raft.node import Links, RaftNode, Role
 from h9s.raft.settings import RaftSettings
 from h9s.raft.snapshot_files import SnapshotFiles
@@ -63,20 +54,6 @@ class ReplicaAddress(NamedTuple):
     peer: str
 
 
-class _Pending(NamedTuple):
-    transaction: log_pb2.Transaction
-    size: int
-    future: asyncio.Future[Outcome]
-
-
-@dataclass
-class _Group:
-    """An entry of this proposer's that is under way."""
-
-    entry: log_pb2.LogEntry
-    futures: list[asyncio.Future[Outcome]] = field(default_factory=list)
-
-
 class ReplicatedStore:
     """One replica's store. `start` it on a running event loop; `on_fatal` is called at most once."""
 
@@ -109,11 +86,6 @@ class ReplicatedStore:
         self._machine = StateMachine()
         self._load(snapshots, journal)
         self._background: set[asyncio.Task[None]] = set()
-        self._pending: list[_Pending] = []
-        self._flush_is_scheduled = False
-        self._in_flight: dict[int, _Group] = {}
-        self._proposer = rng.getrandbits(63)
-        self._sequence = 0
         self._is_leaving = False
         self._change_waiters: list[asyncio.Future[None]] = []
         self._callbacks: list[Callable[[Leadership], None]] = []
@@ -130,6 +102,14 @@ class ReplicatedStore:
             loop=loop,
             on_role_change=self._role_changed,
             on_fatal=on_fatal,
+        )
+        self._groups = GroupCommit(
+            proposer=rng.getrandbits(63),
+            propose=self.node.propose,
+            refusal=self._refusal,
+            limits=self._settings,
+            clock=clock,
+            loop=loop,
         )
         off_loop = run_off_loop or partial(loop.run_in_executor, None)
         self._installer = SnapshotInstaller(
@@ -183,7 +163,7 @@ class ReplicatedStore:
         self._reject_pending()
         for task in list(self._background):
             task.cancel()
-        self._abandon(UnavailableError("this replica is shutting down"))
+        self._groups.abandon(UnavailableError("this replica is shutting down"))
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -237,68 +217,21 @@ class ReplicatedStore:
 
     def submit(self, transaction: log_pb2.Transaction) -> asyncio.Future[Outcome]:
         """Like `propose`, without a deadline and without a coroutine, for those that commit in bulk."""
-        self._require_leadership()
-        size = transaction.ByteSize()
-        limit = self._settings.max_transaction_bytes
-        if size > limit:
-            raise TooLargeError(f"the transaction has {size} bytes; at most {limit} are allowed")
-        if len(self._pending) >= self._settings.max_pending:
-            raise OverloadedError(f"{len(self._pending)} writes are waiting already; try again later")
-        future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._pending.append(_Pending(transaction, size, future))
-        self._schedule_flush()
-        return future
+        return self._groups.submit(transaction)
 
-    def _require_leadership(self) -> None:
+    def _refusal(self) -> NotLeaderError | None:
+        """Why nothing may be proposed here now."""
         if self._is_leaving:
-            raise NotLeaderError(f"replica {self.replica_id} is shutting down")
-        if not self.node.role.ready:
-            leadership = self.leadership()
-            if leadership.leader_id and leadership.leader_id != self.replica_id:
-                raise NotLeaderError(
-                    f"replica {self.replica_id} does not lead, {leadership.leader_id} does",
-                    leader_address=leadership.leader_api_address,
-                )
-            raise NotLeaderError(f"replica {self.replica_id} does not lead, and no leader is known yet")
-
-    def _schedule_flush(self) -> None:
-        if not self._flush_is_scheduled:
-            self._flush_is_scheduled = True
-            # After whatever else arrives in this turn of the loop.
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flush_is_scheduled = False
-        while self._pending and len(self._in_flight) < self._settings.max_entries_in_flight:
-            if not self.node.role.ready:
-                self._reject_pending()
-                return
-            self._propose_group(self._next_group())
-
-    def _next_group(self) -> list[_Pending]:
-        size = 0
-        count = 0
-        for pending in self._pending[: self._settings.max_group]:
-            size += pending.size
-            if count and size > self._settings.max_transaction_bytes:
-                break
-            count += 1
-        group, self._pending = self._pending[:count], self._pending[count:]
-        return group
-
-    def _propose_group(self, pending: list[_Pending], *, compact_revision: int = 0) -> None:
-        self._sequence += 1
-        entry = log_pb2.LogEntry(
-            format_version=FORMAT_VERSION,
-            time_ms=wall_ms(self._clock),
-            proposer=self._proposer,
-            sequence=self._sequence,
-            transactions=[item.transaction for item in pending],
-            compact_revision=compact_revision,
-        )
-        self._in_flight[self._sequence] = _Group(entry, [item.future for item in pending])
-        GROUP_SIZE.observe(len(pending))
-        self.node.propose(entry.SerializeToString())
+            return NotLeaderError(f"replica {self.replica_id} is shutting down")
+        if self.node.role.ready:
+            return None
+        leadership = self.leadership()
+        if leadership.leader_id and leadership.leader_id != self.replica_id:
+            return NotLeaderError(
+                f"replica {self.replica_id} does not lead, {leadership.leader_id} does",
+                leader_address=leadership.leader_api_address,
+            )
+        return NotLeaderError(f"replica {self.replica_id} does not lead, and no leader is known yet")
 
     # --- applying ----------------------------------------------------------------------------
 
@@ -312,14 +245,7 @@ class ReplicatedStore:
             )
         outcomes = self._machine.apply(entry)
         APPLIED_ENTRIES.inc()
-        if entry.proposer == self._proposer:
-            group = self._in_flight.pop(entry.sequence, None)
-            if group is not None:
-                for future, outcome in zip(group.futures, outcomes, strict=True):
-                    if not future.done():
-                        future.set_result(outcome)
-            if self._pending:
-                self._schedule_flush()
+        self._groups.applied(entry, outcomes)
         self._wake_change_waiters()
 
     def snapshot_is_needed_by(self, name: str) -> None:
@@ -353,31 +279,17 @@ class ReplicatedStore:
         LEADER_CHANGES.inc()
         if not role.ready:
             self._reject_pending()
-            self._abandon(UnavailableError("this replica lost its leadership; the write's outcome is open"))
+            self._groups.abandon(
+                UnavailableError("this replica lost its leadership; the write's outcome is open")
+            )
         leadership = self.leadership()
         for callback in self._callbacks:
             callback(leadership)
 
     def _reject_pending(self) -> None:
-        """Nothing was done for these."""
-        pending, self._pending = self._pending, []
-        leadership = self.leadership()
-        for item in pending:
-            if not item.future.done():
-                item.future.set_exception(
-                    NotLeaderError(
-                        f"replica {self.replica_id} does not lead any more",
-                        leader_address=leadership.leader_api_address,
-                    )
-                )
-
-    def _abandon(self, error: UnavailableError) -> None:
-        """Entries under way may still be applied, under another leader; their ids will tell."""
-        groups, self._in_flight = self._in_flight, {}
-        for group in groups.values():
-            for future in group.futures:
-                if not future.done():
-                    future.set_exception(error)
+        address = self.leadership().leader_api_address
+        message = f"replica {self.replica_id} does not lead any more"
+        self._groups.reject_pending(NotLeaderError(message, leader_address=address))
 
     # --- upkeep ------------------------------------------------------------------------------
 
@@ -394,7 +306,7 @@ class ReplicatedStore:
             if history.size_bytes > self._settings.history_max_bytes:
                 horizon = max(horizon, history.compact_revision + len(history) // 4)
             if horizon > history.compact_revision:
-                self._propose_group([], compact_revision=horizon)
+                self._groups.compact(horizon)
         self._schedule_compaction()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
