@@ -45,6 +45,7 @@ class StoreSettings:
 
     max_transaction_bytes: int = 3 << 19  # 1.5 MiB
     max_pending: int = 20_000
+    max_pending_bytes: int = 128 << 20
     max_group: int = 1000
     #: Entries of this proposer that are under way at once.
     max_entries_in_flight: int = 2
@@ -110,6 +111,7 @@ class ReplicatedStore:
         self._load(snapshots, journal)
         self._background: set[asyncio.Task[None]] = set()
         self._pending: list[_Pending] = []
+        self._pending_bytes = 0
         self._flush_is_scheduled = False
         self._in_flight: dict[int, _Group] = {}
         self._proposer = rng.getrandbits(63)
@@ -173,7 +175,7 @@ class ReplicatedStore:
 
         With `hand_over` a leader finishes what is under way and gives the leadership away first.
         """
-        if hand_over and self.node.role.ready and self.node.connected:
+        if hand_over and not self.node.is_stopped and self.node.role.ready and self.node.connected:
             self._is_leaving = True
             self._reject_pending()
             await self.node.hand_over(timeout=_HAND_OVER_SECONDS)
@@ -242,10 +244,12 @@ class ReplicatedStore:
         limit = self._settings.max_transaction_bytes
         if size > limit:
             raise TooLargeError(f"the transaction has {size} bytes; at most {limit} are allowed")
-        if len(self._pending) >= self._settings.max_pending:
+        settings = self._settings
+        if len(self._pending) >= settings.max_pending or self._pending_bytes >= settings.max_pending_bytes:
             raise OverloadedError(f"{len(self._pending)} writes are waiting already; try again later")
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._pending.append(_Pending(transaction, size, future))
+        self._pending_bytes += size
         self._schedule_flush()
         return future
 
@@ -284,6 +288,7 @@ class ReplicatedStore:
                 break
             count += 1
         group, self._pending = self._pending[:count], self._pending[count:]
+        self._pending_bytes -= sum(pending.size for pending in group)
         return group
 
     def _propose_group(self, pending: list[_Pending], *, compact_revision: int = 0) -> None:
@@ -351,6 +356,8 @@ class ReplicatedStore:
 
     def _role_changed(self, role: Role) -> None:
         LEADER_CHANGES.inc()
+        if role.role != "leader":
+            self._installer.stop_sending()
         if not role.ready:
             self._reject_pending()
             self._abandon(UnavailableError("this replica lost its leadership; the write's outcome is open"))
@@ -360,7 +367,7 @@ class ReplicatedStore:
 
     def _reject_pending(self) -> None:
         """Nothing was done for these."""
-        pending, self._pending = self._pending, []
+        pending, self._pending, self._pending_bytes = self._pending, [], 0
         leadership = self.leadership()
         for item in pending:
             if not item.future.done():

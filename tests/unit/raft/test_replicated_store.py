@@ -119,6 +119,28 @@ async def test_when_too_many_wait_more_are_refused_and_the_others_are_not_distur
 
 
 @virtual
+async def test_nor_do_more_bytes_wait_than_there_is_room_for():
+    settings = StoreSettings(max_pending_bytes=20_000)
+    cluster = await Cluster(settings=settings).start_all()
+    leader = cluster.leader
+    waiting = [leader.submit(put(f"k{number}", bytes(5000))) for number in range(4)]
+    with pytest.raises(OverloadedError):
+        leader.submit(put("one more"))
+    await asyncio.gather(*waiting)
+    assert (await leader.propose(put("one more"), timeout=1)).failure is None
+
+
+@virtual
+async def test_a_leader_that_had_to_stop_is_gone_at_once():
+    cluster = await Cluster().start_all()
+    leader = cluster.leader
+    leader.node.stop()
+    before = cluster.loop.time()
+    await leader.stop()
+    assert cluster.loop.time() == before
+
+
+@virtual
 async def test_what_was_not_proposed_when_leadership_is_lost_was_not_done():
     cluster = await Cluster(settings=StoreSettings(max_group=1, max_entries_in_flight=1)).start_all()
     deposed = cluster.leader
