@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import random
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -115,9 +116,18 @@ class Engine:
 
     # --- driving -----------------------------------------------------------------------------
 
-    def tick(self) -> None:
-        """Whatever is due: election, commit, apply, heartbeats, queued commands."""
+    def tick(self, *, may_stand: bool = True) -> None:
+        """Whatever is due: election, commit, apply, heartbeats, queued commands.
+
+        Without `may_stand` no election, even if its deadline passes during the tick.
+        """
+        if may_stand:
+            self._object.doTick(0.0)
+            return
+        deadline = self._get("raftElectionDeadline")
+        self.set_election_deadline(math.inf)
         self._object.doTick(0.0)
+        self.set_election_deadline(deadline)
 
     def propose(self, command: bytes) -> None:
         """Queue an entry; the next tick appends it if this replica leads then, and drops it if not."""

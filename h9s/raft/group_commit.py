@@ -32,6 +32,11 @@ class GroupLimits(Protocol):
         ...
 
     @property
+    def max_pending_bytes(self) -> int:
+        """Their sizes together."""
+        ...
+
+    @property
     def max_group(self) -> int:
         """Transactions in one entry."""
         ...
@@ -68,6 +73,7 @@ class GroupCommit:
         self._clock = clock
         self._loop = loop
         self._pending: list[_Pending] = []
+        self._pending_bytes = 0
         self._flush_is_scheduled = False
         self._in_flight: dict[int, list[asyncio.Future[Outcome]]] = {}
         self._sequence = 0
@@ -80,10 +86,12 @@ class GroupCommit:
         size, limit = transaction.ByteSize(), self._limits.max_transaction_bytes
         if size > limit:
             raise TooLargeError(f"the transaction has {size} bytes; at most {limit} are allowed")
-        if len(self._pending) >= self._limits.max_pending:
+        limits = self._limits
+        if len(self._pending) >= limits.max_pending or self._pending_bytes >= limits.max_pending_bytes:
             raise OverloadedError(f"{len(self._pending)} writes are waiting already; try again later")
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._pending.append(_Pending(transaction, size, future))
+        self._pending_bytes += size
         self._schedule_flush()
         return future
 
@@ -105,7 +113,7 @@ class GroupCommit:
 
     def reject_pending(self, error: NotLeaderError) -> None:
         """Nothing was done for those that wait."""
-        pending, self._pending = self._pending, []
+        pending, self._pending, self._pending_bytes = self._pending, [], 0
         _fail([item.future for item in pending], error)
 
     def abandon(self, error: UnavailableError) -> None:
@@ -136,6 +144,7 @@ class GroupCommit:
                 break
             count += 1
         group, self._pending = self._pending[:count], self._pending[count:]
+        self._pending_bytes -= sum(pending.size for pending in group)
         return group
 
     def _propose_entry(self, group: Sequence[_Pending], *, compact_revision: int = 0) -> None:

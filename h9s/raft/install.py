@@ -96,6 +96,10 @@ class SnapshotInstaller:
         """The transfer starts anew, or goes on, when the follower needs it again."""
         self._outgoing.pop(name, None)
 
+    def stop_sending(self) -> None:
+        """This replica does not lead any more; whoever does will begin where the followers are."""
+        self._outgoing.clear()
+
     def take_ack(self, name: str, ack: log_pb2.InstallAck) -> None:
         """The follower says how far it is."""
         outgoing = self._outgoing.get(name)

@@ -122,6 +122,7 @@ class RaftNode:
             monotonic=clock.monotonic,
             create_future=loop.create_future,
             round_timeout=settings.election_timeout_max,
+            first_request=rng.getrandbits(62),
         )
         #: Set by whoever keeps snapshots, before `start`.
         self.installer: SnapshotInstaller | None = None
@@ -145,6 +146,11 @@ class RaftNode:
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
+
+    @property
+    def is_stopped(self) -> bool:
+        """It was stopped, or had to stop."""
+        return self._stopped
 
     def propose(self, command: bytes) -> None:
         """Append an entry if this replica leads at its next tick. Its fate shows in `machine.apply`;
@@ -283,8 +289,7 @@ class RaftNode:
             return
         try:
             was_candidate = self.engine.role == "candidate"
-            self._pre_vote.before_tick()
-            self.engine.tick()
+            self.engine.tick(may_stand=self._pre_vote.before_tick())
             self._pre_vote.after_tick(was_candidate=was_candidate)
             if self.engine.is_leader:
                 # While the followers write theirs; the copy counts from `setRaftCommitIndex` on.

@@ -58,18 +58,20 @@ class PreVote:
         self._is_asking = False
         self._may_stand = False
 
-    def before_tick(self) -> None:
-        """Let the engine's deadline pass only with the consent of a majority."""
+    def before_tick(self) -> bool:
+        """Whether the engine may stand for election now: only with the consent of a majority."""
         engine = self._engine
         if engine.is_leader or not engine.others:
             self._is_asking = self._may_stand = False
-            return
+            return True
         now = self._monotonic()
         if self._may_stand:
             self._is_asking = self._may_stand = False
             engine.set_election_deadline(now - 1.0)
-        elif engine.next_deadline() <= now:
+            return True
+        if engine.next_deadline() <= now:
             self._ask(now)
+        return False
 
     def after_tick(self, *, was_candidate: bool) -> None:
         """A candidate that nobody elects asks again soon."""

@@ -46,7 +46,10 @@ class ReadIndex:
         monotonic: Callable[[], float],
         create_future: Callable[[], Waiter],
         round_timeout: float,
+        first_request: int = 0,
     ) -> None:
+        """`first_request`: to be random, or an answer to what this replica asked before it was restarted
+        might pass for the answer to a later question."""
         self._engine = engine
         self._guard = guard
         self._send = send
@@ -55,7 +58,7 @@ class ReadIndex:
         self._round_timeout = round_timeout
         self._waiting: list[Waiter] = []
         self._round: _Round | None = None
-        self._requests = 0
+        self._requests = first_request
 
     def request(self) -> Waiter:
         """A future read index. Cancel it to give up."""

@@ -36,6 +36,7 @@ class StoreSettings:
 
     max_transaction_bytes: int = 3 << 19  # 1.5 MiB
     max_pending: int = 20_000
+    max_pending_bytes: int = 128 << 20
     max_group: int = 1000
     #: Entries of this proposer that are under way at once.
     max_entries_in_flight: int = 2
@@ -153,7 +154,7 @@ class ReplicatedStore:
 
         With `hand_over` a leader finishes what is under way and gives the leadership away first.
         """
-        if hand_over and self.node.role.ready and self.node.connected:
+        if hand_over and not self.node.is_stopped and self.node.role.ready and self.node.connected:
             self._is_leaving = True
             self._reject_pending()
             await self.node.hand_over(timeout=_HAND_OVER_SECONDS)
@@ -277,6 +278,8 @@ class ReplicatedStore:
 
     def _role_changed(self, role: Role) -> None:
         LEADER_CHANGES.inc()
+        if role.role != "leader":
+            self._installer.stop_sending()
         if not role.ready:
             self._reject_pending()
             self._groups.abandon(

@@ -42,6 +42,8 @@ class SnapshotFiles:
     def __init__(self, storage: Storage, *, identity: str) -> None:
         self._storage = storage
         self._identity = identity
+        #: What another thread is writing: not there yet.
+        self._unfinished: set[str] = set()
         for info in self.infos():
             content = storage.read(info.name)
             if records.ends_with(content, records.END):
@@ -53,7 +55,7 @@ class SnapshotFiles:
     def infos(self) -> list[SnapshotInfo]:
         """All snapshots, oldest first."""
         names = [name for name in self._storage.names() if name.startswith(_PREFIX)]
-        return [SnapshotInfo.of(name) for name in names]
+        return [SnapshotInfo.of(name) for name in names if name not in self._unfinished]
 
     def latest(self) -> SnapshotInfo | None:
         """The newest snapshot."""
@@ -102,6 +104,7 @@ class SnapshotFiles:
     def _write(self, info: SnapshotInfo, pieces: Iterable[bytes]) -> None:
         if info.name in self._storage.names():
             return
+        self._unfinished.add(info.name)
         file = self._storage.create(info.name, preallocate_bytes=0)
         try:
             for piece in pieces:
@@ -109,3 +112,4 @@ class SnapshotFiles:
             file.sync()
         finally:
             file.close()
+        self._unfinished.discard(info.name)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
 import os
 import sys
-from collections.abc import Iterable
 
 import click
 
-from h9s.sim.schedule import SimResult, run_seed
+from h9s.sim.lives import be_quiet, run_seeds
 
 
 def parse_seeds(text: str) -> range:
@@ -22,28 +19,13 @@ def parse_seeds(text: str) -> range:
         raise click.BadParameter(f"expected a range such as 0..299, got {text!r}") from None
 
 
-def run_seeds(seeds: Iterable[int], *, processes: int) -> Iterable[SimResult]:
-    """Results in the order of the seeds."""
-    if processes <= 1:
-        yield from map(run_seed, seeds)
-        return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, initializer=_be_quiet) as pool:
-        yield from pool.imap(run_seed, seeds, chunksize=4)
-
-
-def _be_quiet() -> None:
-    """Warnings of replicas are what the simulation is made of; what matters is in the trace."""
-    logging.getLogger("h9s").setLevel(logging.ERROR)
-
-
 @click.command()
 @click.option("--seeds", default="0..299", show_default=True, help="Which seeds, both ends included.")
 @click.option("--processes", default=os.cpu_count() or 1, show_default=True)
 @click.option("--trace", is_flag=True, help="Print the trace of every seed, not only of failing ones.")
 def main(seeds: str, processes: int, trace: bool) -> None:
     """Run the consensus core and the store through faults, on virtual time."""
-    _be_quiet()
+    be_quiet()
     failed = []
     acknowledged = faults = reads = count = 0
     for result in run_seeds(parse_seeds(seeds), processes=processes):

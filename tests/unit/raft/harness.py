@@ -18,7 +18,9 @@ from h9s.testing.virtual_loop import run_virtual
 T = TypeVar("T")
 
 MEMBERS = ("r1", "r2", "r3")
-SETTINGS = RaftSettings(election_timeout_min=1.0, election_timeout_max=2.0, heartbeat_interval=0.1)
+SETTINGS = RaftSettings(
+    election_timeout_min=1.0, election_timeout_max=2.0, heartbeat_interval=0.1, leader_fallback=0.4
+)
 
 SYNC = "sync"
 

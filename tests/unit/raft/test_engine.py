@@ -22,9 +22,8 @@ from h9s.raft.engine import Engine, Member
 from h9s.raft.errors import EngineChangedError, SafetyError
 from h9s.raft.guard import GuardedTransport
 from h9s.raft.journal import Journal
-from h9s.raft.settings import RaftSettings
 from h9s.sim.disk import SimDisk
-from tests.unit.raft.harness import Replica, ack, append, vote
+from tests.unit.raft.harness import SETTINGS, Replica, ack, append, vote
 
 STOCK = inspect.getsource(pysyncobj.syncobj)
 REACHED = inspect.getsource(engine_module)
@@ -200,9 +199,8 @@ def test_clock_randomness_and_journal_belong_to_the_instance():
 
 
 def test_election_timeouts_come_from_the_given_source():
-    def deadlines(seed):
-        settings = RaftSettings()
-        replica = Replica(settings=settings)
+    def deadline(seed):
+        replica = Replica()
         engine = Engine(
             replica_id="r1",
             members=("r1", "r2"),
@@ -211,12 +209,13 @@ def test_election_timeouts_come_from_the_given_source():
             host=replica,
             monotonic=lambda: 0.0,
             rng=random.Random(seed),
-            settings=settings,
+            settings=SETTINGS,
         )
         return engine.next_deadline()
 
-    assert deadlines(1) == deadlines(1) != deadlines(2)
-    assert all(0.15 <= deadlines(seed) <= 0.5 for seed in range(20))
+    assert deadline(1) == deadline(1) != deadline(2)
+    low, high = SETTINGS.election_timeout_min, SETTINGS.election_timeout_max
+    assert all(low <= deadline(seed) <= high for seed in range(20))
 
 
 def test_members_hash_alike_in_every_process():

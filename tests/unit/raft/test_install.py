@@ -129,3 +129,11 @@ def test_a_follower_that_does_not_answer_is_asked_again(leader):
     leader.replica.now += 1.0
     leader.installer.needed_by("r2")
     assert len(leader.taken("install_snapshot")) == 1
+
+
+def test_who_leads_no_more_keeps_no_snapshot_for_others(leader):
+    leader.installer.needed_by("r2")
+    leader.taken("install_snapshot")
+    leader.installer.stop_sending()
+    leader.installer.take_ack("r2", log_pb2.InstallAck(last_index=30))
+    assert leader.taken("install_snapshot") == []

@@ -34,7 +34,7 @@ class FakeLinks:
 class Driven:
     """The node r1, its disk and its links; the test plays the other replicas."""
 
-    def __init__(self, *, members=("r1", "r2", "r3")):
+    def __init__(self, *, members=("r1", "r2", "r3"), seed=1):
         loop = asyncio.get_running_loop()
         self.disk = SimDisk(random.Random(0))
         self.links = FakeLinks()
@@ -49,7 +49,7 @@ class Driven:
             links=self.links,
             machine=self,
             clock=LoopClock(loop),
-            rng=random.Random(1),
+            rng=random.Random(seed),
             settings=SETTINGS,
             loop=loop,
             on_role_change=lambda role: self.on_role_change(role),

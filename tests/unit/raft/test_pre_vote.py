@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from h9s._pb import log_pb2
+from h9s.clock import LoopClock
 from tests.unit.raft.harness import SETTINGS, append, virtual
 from tests.unit.raft.test_node import Driven
 
@@ -29,6 +30,16 @@ async def test_without_consent_the_term_is_never_raised():
     await asyncio.sleep(20 * SETTINGS.election_timeout_max)
     assert driven.node.engine.term == 0
     assert driven.node.role.role == "follower"
+
+
+@virtual
+async def test_nor_where_its_time_comes_in_the_middle_of_a_tick(monkeypatch):
+    passed = iter(range(1_000_000))
+    time = LoopClock.monotonic
+    monkeypatch.setattr(LoopClock, "monotonic", lambda clock: time(clock) + 0.02 * next(passed))
+    driven = Driven()
+    await asyncio.sleep(20 * SETTINGS.election_timeout_max)
+    assert driven.node.engine.term == 0
 
 
 @virtual

@@ -13,6 +13,7 @@ from h9s.raft.read_index import ReadIndex
 from h9s.sim.replicas import SimReplicas
 from h9s.testing.virtual_loop import VirtualTimeLoop
 from tests.unit.raft.harness import Replica, ack, append, virtual
+from tests.unit.raft.test_node import Driven
 
 FIVE = ("r1", "r2", "r3", "r4", "r5")
 ROUND_SECONDS = 2.0
@@ -357,3 +358,22 @@ async def test_every_replica_serves_reads_while_all_is_well():
     for name in replicas.names:
         await replicas.stores[name].read_barrier(timeout=1)
     assert replicas.failures == []
+
+
+@virtual
+async def test_an_answer_to_a_question_from_before_a_restart_is_no_answer():
+    before, after = Driven(seed=1), Driven(seed=2)
+    for driven in (before, after):
+        driven.receive("r2", append(), term=1)
+        reading = asyncio.ensure_future(driven.node.read_barrier(timeout=1))
+        await asyncio.sleep(0.01)
+    (asked,) = [
+        m.read_index_request.request for _, m in before.links.sent if m.HasField("read_index_request")
+    ]
+    answer = log_pb2.ReadIndexResponse(request=asked, read_index=1)
+    after.receive("r2", log_pb2.PeerMessage(read_index_response=answer))
+    await asyncio.sleep(0.01)
+    assert not reading.done()
+    before.receive("r2", log_pb2.PeerMessage(read_index_response=answer))
+    with pytest.raises(TimeoutExpiredError):
+        await reading

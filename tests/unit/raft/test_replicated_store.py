@@ -33,7 +33,12 @@ class Cluster(SimReplicas):
             rng=random.Random(7),
             loop=asyncio.get_running_loop(),
             latency=0.002,
-            raft_settings=RaftSettings(),
+            raft_settings=RaftSettings(
+                election_timeout_min=0.15,
+                election_timeout_max=0.3,
+                heartbeat_interval=0.04,
+                leader_fallback=0.3,
+            ),
             store_settings=settings,
         )
 
@@ -116,6 +121,28 @@ async def test_when_too_many_wait_more_are_refused_and_the_others_are_not_distur
     outcomes = await asyncio.gather(*waiting)
     assert all(outcome.failure is None for outcome in outcomes)
     assert found(leader, "one more") is None
+
+
+@virtual
+async def test_nor_do_more_bytes_wait_than_there_is_room_for():
+    settings = StoreSettings(max_pending_bytes=20_000)
+    cluster = await Cluster(settings=settings).start_all()
+    leader = cluster.leader
+    waiting = [leader.submit(put(f"k{number}", bytes(5000))) for number in range(4)]
+    with pytest.raises(OverloadedError):
+        leader.submit(put("one more"))
+    await asyncio.gather(*waiting)
+    assert (await leader.propose(put("one more"), timeout=1)).failure is None
+
+
+@virtual
+async def test_a_leader_that_had_to_stop_is_gone_at_once():
+    cluster = await Cluster().start_all()
+    leader = cluster.leader
+    leader.node.stop()
+    before = cluster.loop.time()
+    await leader.stop()
+    assert cluster.loop.time() == before
 
 
 @virtual

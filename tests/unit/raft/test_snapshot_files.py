@@ -39,6 +39,22 @@ def test_the_newest_two_are_kept(disk):
     assert [info.last_index for info in kept.infos()] == [20, 100]
 
 
+def test_one_that_is_being_written_is_not_there_yet(disk):
+    kept = files(disk)
+    kept.write(INFO, PARTS)
+    seen = []
+
+    def parts():
+        for part in PARTS:
+            yield part
+            seen.append(kept.latest())
+
+    later = SnapshotInfo(9, 3)
+    kept.write(later, parts())
+    assert seen == [INFO] * len(PARTS)
+    assert kept.latest() == later
+
+
 def test_one_that_was_being_written_when_the_power_failed_is_removed(disk):
     files(disk).write(INFO, PARTS)
     broken = disk.create(SnapshotInfo(9, 3).name, preallocate_bytes=0)
