@@ -18,7 +18,7 @@ MAX_AGE_MS = 10 * 60 * 1000
 MAX_REMEMBERED = 200_000
 #: A client's clock may be this far ahead of the state machine's. Small, so that one fast clock
 #: cannot raise the floor above the ids of everybody else.
-MAX_AHEAD_MS = 1000
+MAX_AHEAD_MS = 10_000
 
 
 class Remembered(NamedTuple):

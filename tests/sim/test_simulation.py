@@ -139,3 +139,10 @@ def test_the_command_explains_a_range(text: str) -> None:
     result = CliRunner().invoke(command.main, ["--seeds", text])
     assert result.exit_code == 2
     assert "expected a range such as 0..299" in result.output
+
+
+def test_seeds_run_in_processes_of_their_own():
+    command_line = [sys.executable, "-m", "h9s.sim", "--seeds", "2..5", "--processes", "2"]
+    done = subprocess.run(command_line, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("4 seeds, 0 failed")

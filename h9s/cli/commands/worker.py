@@ -20,30 +20,32 @@ if TYPE_CHECKING:
 
 #: How long, in seconds, a replica may take to accept a connection before another is named instead.
 _PATIENCE = 0.5
+_ONE_HOUR = 3600.0
 
 
 @click.group("worker", cls=HowbectlGroup, invoke_without_command=True)
 @click.pass_context
 def COMMAND(ctx: click.Context) -> None:
-    """List the workers; print the command that joins another machine.
+    """List the workers, and print the command that joins another machine.
 
-    CPU and MEMORY are what pods request of what the worker has.
+    CPU and MEMORY are what pods request of what the worker has. The command holds a new token that is
+    good for an hour; it goes to the error output, so that the table alone can be piped.
     """
     if ctx.invoked_subcommand is not None:
         return
     session = ctx.find_object(Session)
     assert session is not None
 
-    async def work(client: Client) -> list[list[str]]:
+    async def work(client: Client) -> tuple[list[list[str]], _Invitation]:
         nodes, pods = await asyncio.gather(client.list(core_pb2.Node), client.list(core_pb2.Pod))
-        return worker_rows(nodes.items, pods.items, session.now)
+        return worker_rows(nodes.items, pods.items, session.now), await _invite(client, _ONE_HOUR)
 
-    rows = session.run(work)
+    rows, invitation = session.run(work)
     if len(rows) > 1:
         click.echo(align(rows), nl=False)
     else:
         click.echo("There are no workers yet.", err=True)
-    click.echo("To join another machine, run there what `howbectl worker join` prints.", err=True)
+    click.echo(f"\nTo join another machine, run there within the hour:\n  {invitation.command}", err=True)
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,24 @@ class _Invitation:
     token: str
     address: str
 
+    @property
+    def command(self) -> str:
+        """What to run on the machine."""
+        return f"howbelet --join {self.address} --token {self.token}"
 
-def _invite(session: Session, ttl: float) -> _Invitation:
-    async def work(client: Client) -> _Invitation:
-        created = await client.create_join_token(round(ttl))
-        address = await first_that_listens(created.join_addresses, timeout=_PATIENCE)
-        return _Invitation(created.token, address)
 
-    return session.run(work)
+async def _invite(client: Client, ttl: float) -> _Invitation:
+    created = await client.create_join_token(round(ttl))
+    address = await first_that_listens(created.join_addresses, timeout=_PATIENCE)
+    return _Invitation(created.token, address)
 
 
 _ttl_option = click.option(
-    "--ttl", type=DURATION, default=3600.0, metavar="DURATION", help="How long the token is good; default 1h."
+    "--ttl",
+    type=DURATION,
+    default=_ONE_HOUR,
+    metavar="DURATION",
+    help="How long the token is good; default 1h.",
 )
 
 
@@ -74,8 +82,7 @@ def _join(session: Session, ttl: float) -> None:
 
     The token is a secret. It pins the cluster's CA, so the machine will trust this cluster only.
     """
-    invitation = _invite(session, ttl)
-    click.echo(f"howbelet --join {invitation.address} --token {invitation.token}")
+    click.echo(session.run(lambda client: _invite(client, ttl)).command)
 
 
 @COMMAND.command("token")
@@ -83,4 +90,4 @@ def _join(session: Session, ttl: float) -> None:
 @pass_session
 def _token(session: Session, ttl: float) -> None:
     """Print a new token alone."""
-    click.echo(_invite(session, ttl).token)
+    click.echo(session.run(lambda client: _invite(client, ttl)).token)

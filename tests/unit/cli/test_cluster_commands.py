@@ -113,7 +113,7 @@ def test_workers_with_how_full_they_are(cluster: FakeCluster, howbectl: Howbectl
         ["n2", "NotReady", "0/110", "0/2", "0/4.0Gi", "docker://20.10"],
     ]
     assert "10.0.0.5:7460" in result.lines[1]
-    assert "howbectl worker join" in result.stderr
+    assert "howbelet --join 127.0.0.1:1 --token h9s1.id.secret.ca" in result.stderr
 
 
 def test_a_cluster_without_workers_says_so(howbectl: Howbectl) -> None:

@@ -192,7 +192,7 @@ def test_an_id_is_refused_when_it_is_older_than_the_age_that_ids_are_remembered_
 
 def test_an_id_from_the_future_is_refused():
     machine = StateMachine()
-    outcome = apply(machine, put(KEYS[0]), nonce=b"f" * 16, issued_at_ms=1_002_000)
+    outcome = apply(machine, put(KEYS[0]), nonce=b"f" * 16, issued_at_ms=1_011_000)
     assert outcome.failure.kind is FailureKind.EXPIRED
     assert machine.revision == 0
 
@@ -247,11 +247,16 @@ def test_the_later_pages_of_a_scan_do_not_sort_the_groups_of_the_earlier_ones(mo
     keys = [f"/core/Pod/{space:03}/{name}" for space in range(100) for name in "ab"]
     keys += ["/core/Pod/05-x/a", "/core/Pod/05/a"]
     apply(machine, *map(put, keys))
-    view, found, sorted_groups = machine.view(), [], []
+    view = machine.view()
+    found: list[str] = []
+    sorted_groups = []
     of = SortedKeys.of
-    monkeypatch.setattr(
-        SortedKeys, "of", lambda self, group: (sorted_groups.append(group), of(self, group))[1]
-    )
+
+    def of_counted(self, group):
+        sorted_groups.append(group)
+        return of(self, group)
+
+    monkeypatch.setattr(SortedKeys, "of", of_counted)
     while page := view.scan("/core/Pod/", after=found[-1] if found else "", limit=3):
         found += [kv.key for kv in page]
     assert found == sorted(keys)
