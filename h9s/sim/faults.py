@@ -44,7 +44,8 @@ class FaultInjector:
         return (
             *alone, self._cut, self._mute, self._heal, self._heal, self._heal, self._reset, self._slow_link,
             self._isolate_leader, self._crash_leader, self._crash_all, self._restart, self._slow_disk,
-            self._power_failure, self._leave, self._ambush, self._ambush, self._ambush,
+            self._power_failure, self._leave, self._pause, self._pause, self._ambush, self._ambush,
+            self._ambush,
         )  # fmt: skip
 
     # --- network -----------------------------------------------------------------------------
@@ -123,6 +124,13 @@ class FaultInjector:
         self._replicas.trace("the power fails")
         for name in self._replicas.alive:
             self._bounce_one(name)
+
+    async def _pause(self) -> None:
+        """Anybody, or the leader, who must not believe that no time has passed."""
+        candidates = self._rng.choice((self._replicas.alive, self._replicas.ready_leaders()))
+        if candidates:
+            seconds = self._rng.choice((0.2, 1.0, 3.0))
+            self._replicas.pause(self._rng.choice(candidates), seconds=self._rng.uniform(0.1, seconds))
 
     async def _slow_disk(self) -> None:
         name = self._rng.choice(self._replicas.names)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
 
 from h9s.raft.node import LinkHandler
@@ -52,6 +53,8 @@ class SimNetwork:
         self._muted: dict[tuple[str, str], bool] = {}
         self._arrival: dict[tuple[str, str], float] = {}
         self._stalled_until: dict[str, float] = {}
+        #: What waits for a replica that gets no processor time.
+        self._held: dict[str, list[Callable[[], None]]] = {}
         self._ambushes: list[tuple[int, Ambush]] = []
         self.messages = 0
 
@@ -70,6 +73,7 @@ class SimNetwork:
     def detach(self, name: str) -> None:
         """The replica is down: all its connections break."""
         self._handlers.pop(name, None)
+        self._held.pop(name, None)
         for pair in self._pairs_of(name):
             self._break(pair)
 
@@ -106,14 +110,20 @@ class SimNetwork:
     def _deliver(self, source: str, target: str, data: bytes, epoch: int) -> None:
         handler = self._handlers.get(target)
         if handler is not None and self._epochs[frozenset((source, target))] == epoch:
-            handler.link_received(source, data)
+            self._tell(target, partial(handler.link_received, source, data))
             self._spring_ambushes(source, target)
 
     def _deliver_datagram(self, source: str, target: str, data: bytes, handler: LinkHandler) -> None:
         """To the same process, whatever became of the connection."""
         if self._handlers.get(target) is handler:
-            handler.link_received(source, data)
+            self._tell(target, partial(handler.link_received, source, data))
             self._spring_ambushes(source, target)
+
+    def _tell(self, name: str, event: Callable[[], None]) -> None:
+        if name in self._held:
+            self._held[name].append(event)
+        else:
+            event()
 
     # --- faults ------------------------------------------------------------------------------
 
@@ -136,6 +146,15 @@ class SimNetwork:
     def stall(self, name: str, seconds: float) -> None:
         """What `name` sends leaves at the earliest after so many seconds."""
         self._stalled_until[name] = max(self._loop.time() + seconds, self._stalled_until.get(name, 0.0))
+
+    def hold(self, name: str) -> None:
+        """`name` takes nothing until `release`; what comes meanwhile waits."""
+        self._held.setdefault(name, [])
+
+    def release(self, name: str) -> None:
+        """`name` takes what has come, in order."""
+        for event in self._held.pop(name, []):
+            event()
 
     def ambush(self, messages: int, act: Ambush) -> None:
         """Act as soon as so many more messages were delivered, in the middle of what they bring about."""
@@ -183,8 +202,8 @@ class SimNetwork:
             return
         self._connected[pair] = True
         self._epochs[pair] += 1
-        self._handlers[first].link_connected(second)
-        self._handlers[second].link_connected(first)
+        self._tell(first, partial(self._handlers[first].link_connected, second))
+        self._tell(second, partial(self._handlers[second].link_connected, first))
 
     def _break(self, pair: Pair) -> None:
         if not self._connected[pair]:
@@ -194,7 +213,7 @@ class SimNetwork:
         first, second = sorted(pair)
         for name, other in ((first, second), (second, first)):
             if name in self._handlers:
-                self._handlers[name].link_disconnected(other)
+                self._tell(name, partial(self._handlers[name].link_disconnected, other))
 
 
 class SimLinks:

@@ -15,6 +15,7 @@ from typing import Any
 from h9s.clock import LoopClock
 from h9s.raft.errors import JournalError
 from h9s.raft.journal import Journal, TornTail
+from h9s.raft.node import RaftNode
 from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore, StoreSettings
 from h9s.raft.settings import RaftSettings
 from h9s.raft.snapshot_files import SnapshotFiles
@@ -90,6 +91,8 @@ class SimReplicas:
         self._agreed: dict[int, bytes] = {}
         self._leaders: dict[int, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Who gets no processor time, and the timer that will be overdue.
+        self._paused: dict[str, Callable[[], None]] = {}
         self._segment_bytes = rng.choice((600, 2_000, 20_000, 1 << 20))
         self._raft_settings = raft_settings or _raft_settings(rng, latency)
         self._store_settings = store_settings or _store_settings(rng)
@@ -98,6 +101,11 @@ class SimReplicas:
     def alive(self) -> list[str]:
         """The replicas that run, by name."""
         return sorted(self.stores)
+
+    @property
+    def responsive(self) -> list[str]:
+        """Those of them that get processor time."""
+        return [name for name in self.alive if name not in self._paused]
 
     async def start(self, name: str) -> None:
         """Start a replica from what its disk holds."""
@@ -137,6 +145,7 @@ class SimReplicas:
         """Kill a replica; what it had not synced is lost."""
         self.trace(f"{name} crashes")
         store = self.stores.pop(name)
+        self._paused.pop(name, None)
         self.network.detach(name)
         await store.stop(hand_over=False)
         self._disks[name].crash()
@@ -148,13 +157,36 @@ class SimReplicas:
         await store.stop()
         if self.stores.get(name) is store:
             del self.stores[name]
+            self._paused.pop(name, None)
             self.network.detach(name)
             self._disks[name].crash()
+
+    def pause(self, name: str, *, seconds: float) -> None:
+        """The replica gets no processor time for a while, as by SIGSTOP; its clock goes on."""
+        if name in self._paused:
+            return
+        self.trace(f"{name} gets no time for {seconds:.2f} s")
+        self.network.hold(name)
+        self._paused[name] = timer = _suspend(self.stores[name].node)
+        self.loop.call_later(seconds, self._resume, name, timer)
+
+    def _resume(self, name: str, timer: Callable[[], None]) -> None:
+        """What has come and what is overdue are found in either order."""
+        if self._paused.get(name) is not timer:
+            return
+        self.trace(f"{name} wakes")
+        del self._paused[name]
+        late: list[Callable[[], None]] = [timer, partial(self.network.release, name)]
+        self._rng.shuffle(late)
+        for event in late:
+            event()
 
     async def heal(self, *, latency: float) -> None:
         """Make everything work again, and start who is down."""
         self.network.heal(latency=latency)
         self.sync_seconds = dict.fromkeys(self.names, 0.0)
+        for name, timer in list(self._paused.items()):
+            self._resume(name, timer)
         for name in self.names:
             self._disks[name].is_failing = False
             if name not in self.stores:
@@ -243,6 +275,14 @@ class SimReplicas:
         if len({self.stores[name].machine.state_hash() for name in self.names}) != 1:
             return "the state hashes differ"
         return ""
+
+
+def _suspend(node: RaftNode) -> Callable[[], None]:
+    """Take the node's timer away; call the result to let it fire, late."""
+    timer = node._timer
+    assert timer is not None
+    timer.cancel()
+    return partial(node._on_timer, timer.when())
 
 
 def _raft_settings(rng: random.Random, latency: float) -> RaftSettings:

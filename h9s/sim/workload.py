@@ -117,11 +117,11 @@ class SimClient:
         """Try replica after replica under one id; None if the time is up and the outcome open."""
         target = self._any_replica()
         while self._replicas.loop.time() < until:
-            store = self._replicas.stores.get(target or "")
-            if store is None:
+            if target is None or target not in self._replicas.responsive:
                 await asyncio.sleep(0.02)
                 target = self._any_replica()
                 continue
+            store = self._replicas.stores[target]
             try:
                 return await store.propose(transaction, timeout=self._rng.choice((0.2, 1.0)))
             except NotLeaderError as error:
@@ -132,8 +132,8 @@ class SimClient:
         return None
 
     def _any_replica(self) -> str | None:
-        alive = self._replicas.alive
-        return self._rng.choice(alive) if alive else None
+        responsive = self._replicas.responsive
+        return self._rng.choice(responsive) if responsive else None
 
     def _new_request_id(self) -> api_pb2.RequestId:
         issued_at = 1_700_000_000.0 + self._replicas.loop.time()

@@ -137,6 +137,19 @@ async def test_who_is_down_gets_nothing_from_before(bench):
     assert sorted(inbox.connected) == ["r1", "r3"]
 
 
+@on
+async def test_who_is_paused_takes_what_has_come_when_it_wakes_in_order(bench):
+    bench.network.hold("r2")
+    bench.send(range(3))
+    await asyncio.sleep(1)
+    bench.network.reset("r1", "r2")
+    await asyncio.sleep(1)
+    assert (bench.numbers(), sorted(bench.inboxes["r2"].connected)) == ([], ["r1", "r3"])
+    bench.network.release("r2")
+    assert bench.numbers() == [0, 1, 2]
+    assert bench.inboxes["r2"].connected == ["r3", "r1"], "the connection broke and came back"
+
+
 def test_datagrams_are_lost_repeated_late_and_overtake_but_never_reach_a_later_process():
     async def main():
         bench = await Bench(datagrams=True).connected()

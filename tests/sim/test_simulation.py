@@ -45,7 +45,16 @@ def test_lives_are_eventful() -> None:
     assert sum(result.acknowledged for result in results) > 1000
     assert sum(result.reads for result in results) > 200
     trace = "\n".join(line for result in results for line in result.trace)
-    for event in ("crashes", "cut r", "mute r", "isolate r", "the power fails", "torn tail", "disk fails"):
+    for event in (
+        "crashes",
+        "cut r",
+        "mute r",
+        "isolate r",
+        "the power fails",
+        "gets no time",
+        "torn tail",
+        "disk fails",
+    ):
         assert event in trace, event
 
 
