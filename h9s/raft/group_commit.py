@@ -17,6 +17,9 @@ from h9s.raft.metrics import GROUP_SIZE
 from h9s.store.model import Outcome
 from h9s.store.state_machine import FORMAT_VERSION
 
+#: Transactions that are worth an entry of their own while another is under way.
+_FULL_GROUP = 128
+
 
 class GroupLimits(Protocol):
     """How much may wait, share an entry, and be under way."""
@@ -133,8 +136,15 @@ class GroupCommit:
         refusal = self._refusal()
         if refusal is not None:
             self.reject_pending(refusal)
-        while self._pending and len(self._in_flight) < self._limits.max_entries_in_flight:
+        while self._pending and self._may_propose():
             self._propose_entry(self._next_group())
+
+    def _may_propose(self) -> bool:
+        """While an entry is under way only a full group may follow it: what each entry costs in
+        messages and syncs is worth waiting for company."""
+        in_flight = len(self._in_flight)
+        is_full = len(self._pending) >= min(_FULL_GROUP, self._limits.max_group)
+        return in_flight == 0 or (is_full and in_flight < self._limits.max_entries_in_flight)
 
     def _next_group(self) -> list[_Pending]:
         size = count = 0
