@@ -313,6 +313,29 @@ async def test_few_entries_are_under_way_at_once():
     assert most == 2
 
 
+@virtual
+async def test_while_an_entry_is_under_way_only_a_full_group_follows_it():
+    cluster = await Cluster(settings=StoreSettings(max_group=20, max_entries_in_flight=3)).start_all()
+    leader = cluster.leader
+    engine = leader.node.engine
+
+    def submit(kind, count):
+        return [leader.submit(put(f"{kind}{number}")) for number in range(count)]
+
+    begin = engine.last_index
+    futures = submit("first", 1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    futures += submit("few", 19)
+    await asyncio.sleep(0.0001)
+    assert engine.last_index == begin + 1
+    futures += submit("one more", 1)
+    await asyncio.sleep(0.0001)
+    assert engine.last_index == begin + 2
+    outcomes = await asyncio.gather(*futures)
+    assert all(outcome.failure is None for outcome in outcomes)
+
+
 # --- applying ----------------------------------------------------------------------------------
 
 
