@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import click
@@ -14,6 +15,8 @@ def run_command(command: click.Command, *, name: str, interrupted: str) -> int:
 
     Errors that are nobody's mistake but ours pass through, with their traceback.
     """
+    # Whoever ends the command gets its clean-up too, not only who presses Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = command.main(prog_name=name, standalone_mode=False)
         return result if isinstance(result, int) else 0
