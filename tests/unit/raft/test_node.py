@@ -181,6 +181,15 @@ async def test_a_stopped_replica_sends_nothing():
 
 
 @virtual
+async def test_a_stopped_replica_does_not_send_the_answer_that_it_had_begun():
+    driven = Driven()
+    driven.receive("r2", log_pb2.PeerMessage(read_index_request=log_pb2.ReadIndexRequest(request=1)))
+    driven.node.stop()
+    await asyncio.sleep(1)
+    assert driven.links.sent == []
+
+
+@virtual
 async def test_a_lone_replica_elects_itself_and_commits():
     driven = Driven(members=("r1",))
     while not driven.node.role.ready:
@@ -205,7 +214,8 @@ async def test_a_replica_that_was_stalled_gives_its_leader_another_chance():
     await asyncio.sleep(0.05)
     stall(10)
     await asyncio.sleep(0.5)
-    assert (driven.node.engine.role, driven.node.engine.term) == ("follower", 1)
+    assert (driven.node.engine.leader_id, driven.node.engine.term) == ("r2", 1)
+    assert not any(message.HasField("pre_vote_request") for _, message in driven.links.sent)
     await driven.stand()
     assert driven.node.engine.term > 1, "but not for ever"
 
