@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
@@ -16,6 +17,9 @@ from h9s.sim.disk import SimDisk
 from h9s.testing.virtual_loop import run_virtual
 
 T = TypeVar("T")
+
+#: Of a test, in virtual time: beyond everything that any of them waits for.
+DEADLINE_SECONDS = 300.0
 
 MEMBERS = ("r1", "r2", "r3")
 SETTINGS = RaftSettings(
@@ -197,10 +201,14 @@ def rejection(next_index: int, *, sequence: int = 1) -> log_pb2.PeerMessage:
 
 
 def virtual(test: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., T]:
-    """Run an async test on virtual time."""
+    """Run an async test on virtual time; one that waits for ever fails."""
+
+    async def in_time(*args: Any, **kwargs: Any) -> T:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await test(*args, **kwargs)
 
     @wraps(test)
     def run(*args: Any, **kwargs: Any) -> T:
-        return run_virtual(lambda: test(*args, **kwargs))
+        return run_virtual(lambda: in_time(*args, **kwargs))
 
     return run

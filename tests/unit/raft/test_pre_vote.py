@@ -43,6 +43,21 @@ async def test_nor_where_its_time_comes_in_the_middle_of_a_tick(monkeypatch):
 
 
 @virtual
+async def test_of_five_replicas_two_others_have_to_consent():
+    driven = Driven(members=("r1", "r2", "r3", "r4", "r5"))
+    driven.receive("r5", append(), term=1)
+    driven.node.link_disconnected("r5")
+    await asyncio.sleep(0.01)
+    for _ in range(2):
+        driven.consent("r2")
+        await asyncio.sleep(0.001)
+        assert driven.node.engine.role == "follower", "r2 has one voice"
+    driven.consent("r3")
+    await asyncio.sleep(0.001)
+    assert driven.node.engine.role == "candidate"
+
+
+@virtual
 async def test_a_late_consent_to_an_earlier_round_does_not_count():
     driven = Driven()
     await asyncio.sleep(2 * SETTINGS.election_timeout_max + 0.1)

@@ -91,6 +91,8 @@ async def test_a_follower_refuses_and_names_the_leader():
     with pytest.raises(NotLeaderError, match="does not lead") as caught:
         await cluster.followers[0].propose(put("a"), timeout=1)
     assert caught.value.leader_address == cluster.leader.replica_id
+    with pytest.raises(NotLeaderError):
+        cluster.followers[0].submit(put("a"))
 
 
 @virtual
