@@ -31,6 +31,7 @@ class LogEntry(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     TRANSACTIONS_FIELD_NUMBER: _builtins.int
     COMPACT_REVISION_FIELD_NUMBER: _builtins.int
+    FEATURE_LEVEL_FIELD_NUMBER: _builtins.int
     format_version: _builtins.int
     time_ms: _builtins.int
     """The proposer's wall clock, milliseconds since 1970; the state machine's clock never goes back."""
@@ -39,6 +40,8 @@ class LogEntry(_message.Message):
     sequence: _builtins.int
     compact_revision: _builtins.int
     """Forget the history up to this revision; 0: nothing."""
+    feature_level: _builtins.int
+    """From here on every replica understands this feature level; 0: as before."""
     @_builtins.property
     def transactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transaction]: ...
     def __init__(
@@ -50,10 +53,11 @@ class LogEntry(_message.Message):
         sequence: _builtins.int = ...,
         transactions: _abc.Iterable[Global___Transaction] | None = ...,
         compact_revision: _builtins.int = ...,
+        feature_level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compact_revision", b"compact_revision", "format_version", b"format_version", "proposer", b"proposer", "sequence", b"sequence", "time_ms", b"time_ms", "transactions", b"transactions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compact_revision", b"compact_revision", "feature_level", b"feature_level", "format_version", b"format_version", "proposer", b"proposer", "sequence", b"sequence", "time_ms", b"time_ms", "transactions", b"transactions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -228,19 +232,30 @@ class Hello(_message.Message):
     CLUSTER_ID_FIELD_NUMBER: _builtins.int
     REPLICA_ID_FIELD_NUMBER: _builtins.int
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    FEATURE_LEVEL_FIELD_NUMBER: _builtins.int
+    API_ADDRESS_FIELD_NUMBER: _builtins.int
+    PEER_ADDRESS_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
     replica_id: _builtins.str
     protocol_version: _builtins.int
+    feature_level: _builtins.int
+    """What the sender's version understands; absent: 1."""
+    api_address: _builtins.str
+    """Where the sender is reached now."""
+    peer_address: _builtins.str
     def __init__(
         self,
         *,
         cluster_id: _builtins.str = ...,
         replica_id: _builtins.str = ...,
         protocol_version: _builtins.int = ...,
+        feature_level: _builtins.int = ...,
+        api_address: _builtins.str = ...,
+        peer_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "protocol_version", b"protocol_version", "replica_id", b"replica_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_address", b"api_address", "cluster_id", b"cluster_id", "feature_level", b"feature_level", "peer_address", b"peer_address", "protocol_version", b"protocol_version", "replica_id", b"replica_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -596,6 +611,7 @@ class SnapshotHeader(_message.Message):
     HISTORY_HASH_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
+    FEATURE_LEVEL_FIELD_NUMBER: _builtins.int
     format_version: _builtins.int
     revision: _builtins.int
     compact_revision: _builtins.int
@@ -604,6 +620,8 @@ class SnapshotHeader(_message.Message):
     history_hash: _builtins.bytes
     items: _builtins.int
     requests: _builtins.int
+    feature_level: _builtins.int
+    """See LogEntry; absent: 1."""
     def __init__(
         self,
         *,
@@ -615,10 +633,11 @@ class SnapshotHeader(_message.Message):
         history_hash: _builtins.bytes = ...,
         items: _builtins.int = ...,
         requests: _builtins.int = ...,
+        feature_level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compact_revision", b"compact_revision", "format_version", b"format_version", "history_hash", b"history_hash", "items", b"items", "now_ms", b"now_ms", "request_floor_ms", b"request_floor_ms", "requests", b"requests", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compact_revision", b"compact_revision", "feature_level", b"feature_level", "format_version", b"format_version", "history_hash", b"history_hash", "items", b"items", "now_ms", b"now_ms", "request_floor_ms", b"request_floor_ms", "requests", b"requests", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -133,6 +133,7 @@ def _links(settings: Settings, loop: asyncio.AbstractEventLoop) -> PeerLinks:
         tls=TlsFiles(ca=pki.ca, certificate=pki.certificate, key=pki.key),
         loop=loop,
         rng=system_random(),
+        api_address=settings.api_address,
     )
 
 

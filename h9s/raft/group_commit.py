@@ -102,6 +102,10 @@ class GroupCommit:
         """Propose that everybody forgets the history up to `revision`."""
         self._propose_entry([], compact_revision=revision)
 
+    def raise_feature_level(self, level: int) -> None:
+        """Propose that from here on every replica understands `level`."""
+        self._propose_entry([], feature_level=level)
+
     def applied(self, entry: log_pb2.LogEntry, outcomes: Sequence[Outcome]) -> None:
         """An entry was applied; if it is one of these, tell its owners."""
         if entry.proposer != self._proposer:
@@ -157,7 +161,9 @@ class GroupCommit:
         self._pending_bytes -= sum(pending.size for pending in group)
         return group
 
-    def _propose_entry(self, group: Sequence[_Pending], *, compact_revision: int = 0) -> None:
+    def _propose_entry(
+        self, group: Sequence[_Pending], *, compact_revision: int = 0, feature_level: int = 0
+    ) -> None:
         self._sequence += 1
         entry = log_pb2.LogEntry(
             format_version=FORMAT_VERSION,
@@ -166,6 +172,7 @@ class GroupCommit:
             sequence=self._sequence,
             transactions=[item.transaction for item in group],
             compact_revision=compact_revision,
+            feature_level=feature_level,
         )
         self._in_flight[self._sequence] = [item.future for item in group]
         GROUP_SIZE.observe(len(group))

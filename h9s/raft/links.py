@@ -24,6 +24,7 @@ from h9s._pb import log_pb2
 from h9s.errors import UsageError
 from h9s.raft.metrics import CONNECTIONS, RECEIVED_BYTES, SENT_BYTES
 from h9s.raft.node import LinkHandler
+from h9s.raft.versions import FEATURE_LEVEL, PeerHello
 
 PROTOCOL_VERSION = 1
 REPLICA_ROLE = "h9s:replica"
@@ -74,9 +75,12 @@ class PeerLinks:
         tls: TlsFiles,
         loop: asyncio.AbstractEventLoop,
         rng: random.Random,
+        api_address: str = "",
+        feature_level: int = FEATURE_LEVEL,
     ) -> None:
         self.cluster_id = cluster_id
         self.replica_id = replica_id
+        self.hello = PeerHello(feature_level, api_address, listen)
         self._listen = listen
         self._peers = {name: address for name, address in sorted(peers.items()) if name != replica_id}
         self._tls = tls
@@ -147,18 +151,23 @@ class PeerLinks:
             await asyncio.sleep(wait * self._rng.uniform(0.5, 1.0))
             wait = min(2 * wait, _RETRY_MAX)
 
-    def established(self, connection: _Connection, name: str) -> bool:
-        """The other side has said and proven who it is; False if it does not belong here."""
-        if self._closed or self._handler is None or name not in self._peers:
-            return False
+    def established(self, connection: _Connection, name: str, hello: PeerHello) -> str:
+        """The other side has said and proven who it is; why it does not belong here, or empty."""
+        if self._closed or self._handler is None:
+            return "this replica is not ready"
+        if name not in self._peers:
+            return f"{name} is no member of this cluster"
+        objection = self._handler.link_objection(name, hello)
+        if objection:
+            return objection
         previous = self._connections.get(name)
         if previous is not None:
             previous.abort("a newer connection took its place")
         self._connections[name] = connection
         CONNECTIONS.labels(name).inc()
         log.info("connected with replica %s", name)
-        self._handler.link_connected(name)
-        return True
+        self._handler.link_connected(name, hello)
+        return ""
 
     def received(self, name: str, data: bytes) -> None:
         """A whole message."""
@@ -217,6 +226,7 @@ class _Connection(asyncio.Protocol):
             cluster_id=self._links.cluster_id,
             replica_id=self._links.replica_id,
             protocol_version=PROTOCOL_VERSION,
+            **self._links.hello._asdict(),
         )
         self.send(log_pb2.PeerMessage(hello=hello).SerializeToString())
 
@@ -272,11 +282,12 @@ class _Connection(asyncio.Protocol):
             return f"at the address of {self._expected} there is {name}"
         self._name = name
         self._sent, self._received = SENT_BYTES.labels(name), RECEIVED_BYTES.labels(name)
-        if not self._links.established(self, name):
+        said = PeerHello(max(1, hello.feature_level), hello.api_address, hello.peer_address)
+        objection = self._links.established(self, name, said)
+        if objection:
             self._name = ""
-            return f"{name} is no member of this cluster"
-        self.was_established = True
-        return ""
+        self.was_established = not objection
+        return objection
 
     def _gone(self) -> None:
         if not self.lost.done():

@@ -23,6 +23,7 @@ from h9s.raft.journal import Journal
 from h9s.raft.pre_vote import PreVote
 from h9s.raft.read_index import ReadIndex
 from h9s.raft.settings import RaftSettings
+from h9s.raft.versions import FeatureLevels, PeerHello
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,11 @@ _TURNS_BEFORE_ANNOUNCEMENT = 3
 class LinkHandler(Protocol):
     """Who gets what arrives over the links."""
 
-    def link_connected(self, replica_id: str) -> None:
+    def link_objection(self, replica_id: str, hello: PeerHello) -> str:
+        """Why a connection to that replica is not wanted; empty if it is."""
+        ...
+
+    def link_connected(self, replica_id: str, hello: PeerHello) -> None:
         """A connection to that replica is there."""
         ...
 
@@ -85,8 +90,10 @@ class RaftNode:
         loop: asyncio.AbstractEventLoop,
         on_role_change: Callable[[Role], None],
         on_fatal: Callable[[BaseException], None],
+        agreed_level: Callable[[], int] = lambda: 1,
     ) -> None:
         self.replica_id = replica_id
+        self.feature_levels = FeatureLevels(replica_id=replica_id, agreed=agreed_level)
         self.journal = journal
         self._links = links
         self._clock = clock
@@ -205,8 +212,17 @@ class RaftNode:
 
     # --- links -------------------------------------------------------------------------------
 
-    def link_connected(self, replica_id: str) -> None:
+    def cluster_level(self) -> int:
+        """The feature level that every member understands."""
+        return self.feature_levels.common(self.engine.members)
+
+    def link_objection(self, replica_id: str, hello: PeerHello) -> str:
         """See `LinkHandler`."""
+        return self.feature_levels.objection(replica_id, hello.feature_level)
+
+    def link_connected(self, replica_id: str, hello: PeerHello) -> None:
+        """See `LinkHandler`."""
+        self.feature_levels.heard(replica_id, hello.feature_level)
         self.connected.add(replica_id)
         self._guarded(lambda: self._guard.connected(replica_id))
 

@@ -103,6 +103,7 @@ class ReplicatedStore:
             loop=loop,
             on_role_change=self._role_changed,
             on_fatal=on_fatal,
+            agreed_level=lambda: self._machine.feature_level,
         )
         self._groups = GroupCommit(
             proposer=rng.getrandbits(63),
@@ -310,6 +311,8 @@ class ReplicatedStore:
                 horizon = max(horizon, history.compact_revision + len(history) // 4)
             if horizon > history.compact_revision:
                 self._groups.compact(horizon)
+            if self.node.cluster_level() > self._machine.feature_level:
+                self._groups.raise_feature_level(self.node.cluster_level())
         self._schedule_compaction()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

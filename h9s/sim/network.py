@@ -15,6 +15,7 @@ from functools import partial
 from itertools import combinations
 
 from h9s.raft.node import LinkHandler
+from h9s.raft.versions import PeerHello
 
 Pair = frozenset[str]
 
@@ -47,6 +48,8 @@ class SimNetwork:
         self.latency: dict[Pair, float] = dict.fromkeys(_pairs(names), latency)
         self._names = list(names)
         self._handlers: dict[str, LinkHandler] = {}
+        #: What each replica says when it connects.
+        self.hellos: dict[str, PeerHello] = {name: PeerHello(peer_address=name) for name in names}
         self._epochs: dict[Pair, int] = dict.fromkeys(self.latency, 0)
         self._connected: dict[Pair, bool] = dict.fromkeys(self.latency, False)
         self._cut: dict[Pair, bool] = dict.fromkeys(self.latency, False)
@@ -200,10 +203,14 @@ class SimNetwork:
             return
         if first not in self._handlers or second not in self._handlers:
             return
+        for name, other in ((first, second), (second, first)):
+            if self._handlers[name].link_objection(other, self.hellos[other]):
+                self._reconnect_later(pair)
+                return
         self._connected[pair] = True
         self._epochs[pair] += 1
-        self._tell(first, partial(self._handlers[first].link_connected, second))
-        self._tell(second, partial(self._handlers[second].link_connected, first))
+        self._tell(first, partial(self._handlers[first].link_connected, second, self.hellos[second]))
+        self._tell(second, partial(self._handlers[second].link_connected, first, self.hellos[first]))
 
     def _break(self, pair: Pair) -> None:
         if not self._connected[pair]:

@@ -35,6 +35,7 @@ class StateSnapshot(NamedTuple):
     history_hash: bytes
     history: tuple[RevisionRecord, ...]
     requests: tuple[Remembered, ...]
+    feature_level: int = 1
 
 
 def encode(snapshot: StateSnapshot) -> Iterator[bytes]:
@@ -48,6 +49,7 @@ def encode(snapshot: StateSnapshot) -> Iterator[bytes]:
         history_hash=snapshot.history_hash,
         items=snapshot.objects,
         requests=len(snapshot.requests),
+        feature_level=snapshot.feature_level,
     )
     yield log_pb2.SnapshotPart(header=header).SerializeToString()
     part, size = log_pb2.SnapshotPart(), 0
@@ -100,6 +102,7 @@ def decode(parts: Iterable[bytes]) -> StateSnapshot:
         history_hash=header.history_hash,
         history=tuple(history),
         requests=tuple(requests),
+        feature_level=max(1, header.feature_level),
     )
 
 

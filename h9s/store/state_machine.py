@@ -38,6 +38,8 @@ class StateMachine:
         self.requests = requests if requests is not None else RequestTable()
         #: The replicated clock, milliseconds since 1970; never goes back.
         self.now_ms = 0
+        #: What every replica understands (see `raft/versions.py`); only rises.
+        self.feature_level = 1
         #: Chained over every change so far: equal on replicas that applied the same history.
         self.history_hash = bytes(16)
 
@@ -64,6 +66,7 @@ class StateMachine:
     def apply(self, entry: log_pb2.LogEntry) -> list[Outcome]:
         """Apply an entry; one outcome per transaction, in order."""
         self.now_ms = max(self.now_ms, entry.time_ms)
+        self.feature_level = max(self.feature_level, entry.feature_level)
         self.requests.forget_old(now_ms=self.now_ms)
         first_new = self.revision + 1
         editor = KeyspaceEditor(self._groups)
@@ -87,6 +90,7 @@ class StateMachine:
             history_hash=self.history_hash,
             history=tuple(self.history.after(self.history.compact_revision)),
             requests=tuple(self.requests),
+            feature_level=self.feature_level,
         )
 
     def restore(self, snapshot: StateSnapshot) -> None:
@@ -94,6 +98,7 @@ class StateMachine:
         self._groups = snapshot.groups
         self._objects = snapshot.objects
         self.now_ms = snapshot.now_ms
+        self.feature_level = snapshot.feature_level
         self.history_hash = snapshot.history_hash
         self.history.replace(snapshot.history, compact_revision=snapshot.compact_revision)
         self.requests.replace(snapshot.requests, floor_ms=snapshot.request_floor_ms)
@@ -111,6 +116,7 @@ class StateMachine:
         for remembered in self.requests:
             digest.update(remembered.nonce)
             digest.update(_HEADER.pack(remembered.issued_at_ms, remembered.outcome.revision))
+        digest.update(_HEADER.pack(self.feature_level, 0))
         digest.update(self.history_hash)
         return digest.digest()
 

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from h9s.raft.versions import PeerHello
 from h9s.sim.disk import SimDisk
 from h9s.sim.network import SimNetwork
 from h9s.testing.virtual_loop import run_virtual
@@ -21,7 +22,10 @@ class Inbox:
         self.connected: list[str] = []
         self.received: list[tuple[str, int]] = []
 
-    def link_connected(self, replica_id: str) -> None:
+    def link_objection(self, replica_id: str, hello: PeerHello) -> str:
+        return ""
+
+    def link_connected(self, replica_id: str, hello: PeerHello) -> None:
         self.connected.append(replica_id)
 
     def link_disconnected(self, replica_id: str) -> None:

@@ -12,6 +12,7 @@ from h9s.clock import LoopClock
 from h9s.raft.errors import JournalError
 from h9s.raft.journal import Journal
 from h9s.raft.node import LinkHandler, RaftNode
+from h9s.raft.versions import PeerHello
 from h9s.sim.disk import SimDisk
 from tests.unit.raft.harness import SETTINGS, ack, append, request_vote, virtual, vote
 
@@ -57,7 +58,7 @@ class Driven:
         )
         self.node.start()
         for name in members[1:]:
-            self.node.link_connected(name)
+            self.node.link_connected(name, PeerHello())
 
     def apply(self, index, command):
         self.applied.append((index, command))
