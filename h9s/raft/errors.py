@@ -13,6 +13,11 @@ class JournalCorruptError(JournalError):
     """A record that had been written whole is damaged, or the journal is somebody else's."""
 
 
+class JournalTailDamagedError(JournalCorruptError):
+    """The journal's last segment has lost what had been synced, and maybe acknowledged: the replica may
+    go on only as a learner that gets everything anew."""
+
+
 class SnapshotCorruptError(InternalError):
     """A snapshot that had been written whole is damaged, or another cluster's."""
 

@@ -10,36 +10,17 @@ The methods in camel case are the engine's interface; the engine's own truncatio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, overload
+from typing import overload
 
 from h9s.raft import records
-from h9s.raft.errors import JournalCorruptError, JournalError, SafetyError
+from h9s.raft.errors import JournalError, SafetyError
+from h9s.raft.journal_recovery import NO_OP as _NO_OP
+from h9s.raft.journal_recovery import LogTuple as LogTuple
+from h9s.raft.journal_recovery import TornTail as TornTail
+from h9s.raft.journal_recovery import encode_mark, replay, segment_name, segment_number
 from h9s.raft.storage import AppendFile, Storage
 
 DEFAULT_SEGMENT_BYTES = 64 << 20
-
-#: A bound on what the record of a vote takes on disk.
-_LONGEST_HARD_STATE = 256
-
-
-#: The engine's command that changes nothing.
-_NO_OP = b"\x01"
-
-
-class LogTuple(NamedTuple):
-    """An entry in the shape that the engine expects."""
-
-    command: bytes
-    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody needs
-    term: int
-
-
-class TornTail(NamedTuple):
-    """What recovery cut off: written but never synced, so never acknowledged."""
-
-    segment: str
-    offset: int
-    dropped_bytes: int
 
 
 class Journal:
@@ -72,6 +53,8 @@ class Journal:
         #: Earlier segments: name, and the highest index of an entry in it.
         self._full_segments: list[tuple[str, int]] = []
         self._segment_last_index = 0
+        #: The file does not end with a mark.
+        self._is_unmarked = True
         self._segment_sizes: dict[str, int] = {}
         #: Bytes in all segments.
         self.size_bytes = 0
@@ -96,18 +79,33 @@ class Journal:
         """Return once everything so far survives a power loss; at no cost if it does already."""
         if not self._unwritten:
             return
-        data = b"".join(self._unwritten)
-        try:
-            self._file.append(data)
-            self._file.sync()
-        except OSError as error:
-            raise JournalError(f"the journal cannot be written: {error}") from error
+        mark = self._mark() if self._is_unmarked else b""
+        self._append(mark + b"".join(self._unwritten), sync=True)
         self._unwritten.clear()
         self._hard_state_is_dirty = False
-        self._segment_size += len(data)
-        self.size_bytes += len(data)
+        self._is_unmarked = True
         if self._segment_size >= self._segment_bytes:
             self._rotate()
+
+    def mark(self) -> None:
+        """Note in the file that all of it has been synced: damage to the last batch is then told from what
+        a power loss leaves. The mark itself needs no sync."""
+        if self._is_unmarked and not self._unwritten:
+            self._append(self._mark(), sync=False)
+            self._is_unmarked = False
+
+    def _mark(self) -> bytes:
+        return encode_mark(self._segment_size, commit_index=self._commit_index)
+
+    def _append(self, data: bytes, *, sync: bool) -> None:
+        try:
+            self._file.append(data)
+            if sync:
+                self._file.sync()
+        except OSError as error:
+            raise JournalError(f"the journal cannot be written: {error}") from error
+        self._segment_size += len(data)
+        self.size_bytes += len(data)
 
     def term_at(self, index: int) -> int | None:
         """The term of the entry at `index`, or None if it is not in the log."""
@@ -238,8 +236,12 @@ class Journal:
     def _new_segment(self) -> AppendFile:
         """A segment starts with the hard state, so that all earlier ones can be dropped one day."""
         self._segment_number += 1
-        name = _segment_name(self._segment_number)
+        name = segment_name(self._segment_number)
         data = records.encode_header(self._identity) + self._hard_state_record()
+        previous = self._full_segments[-1][0] if self._full_segments else ""
+        data += encode_mark(
+            len(data), commit_index=self._commit_index, previous_size=self._segment_sizes.get(previous, 0)
+        )
         try:
             file = self._storage.create(name, preallocate_bytes=self._segment_bytes)
             file.append(data)
@@ -247,12 +249,13 @@ class Journal:
         except OSError as error:
             raise JournalError(f"journal segment {name} cannot be made: {error}") from error
         self._segment_size = len(data)
+        self._is_unmarked = True
         self.size_bytes += len(data)
         return file
 
     def _rotate(self) -> None:
         self._file.close()
-        self._close_segment(_segment_name(self._segment_number))
+        self._close_segment(segment_name(self._segment_number))
         self._file = self._new_segment()
 
     def _close_segment(self, name: str) -> None:
@@ -262,59 +265,21 @@ class Journal:
         self._segment_last_index = 0
 
     def _recover(self) -> AppendFile:
-        names = [name for name in self._storage.names() if name.startswith("journal-")]
-        if names and self._was_never_begun(names[-1]):
-            self._storage.remove(names.pop())
-        for name in names:
-            self._segment_size = self._replay(name, is_last=name == names[-1])
-            self.size_bytes += self._segment_size
-            if name != names[-1]:
-                self._close_segment(name)
-        if not names:
+        found = replay(self._storage, identity=self._identity)
+        if found.never_begun:
+            self._storage.remove(found.never_begun)
+        self._entries, self._term, self._voted_for = found.entries, found.term, found.voted_for
+        for segment in found.segments:
+            self.size_bytes += segment.size_bytes
+            self._segment_size, self._segment_last_index = segment.size_bytes, segment.last_index
+            if segment is not found.segments[-1]:
+                self._close_segment(segment.name)
+        if found.torn is not None:
+            self._on_torn_tail(found.torn)
+        if not found.segments:
             return self._new_segment()
-        self._segment_number = int(names[-1].removeprefix("journal-").removesuffix(".log"))
+        last = found.segments[-1].name
+        self._segment_number = segment_number(last)
         return self._storage.reopen(
-            names[-1], size_bytes=self._segment_size, preallocate_bytes=self._segment_bytes
+            last, size_bytes=self._segment_size, preallocate_bytes=self._segment_bytes
         )
-
-    def _was_never_begun(self, name: str) -> bool:
-        """Power was lost while the segment was made: its first write was never synced."""
-        data = self._storage.read(name)
-        header = len(records.encode_header(self._identity))
-        if records.is_record(data, 0) or records.is_record(data, header):
-            return False
-        return not any(memoryview(data)[header + _LONGEST_HARD_STATE :])
-
-    def _replay(self, name: str, *, is_last: bool) -> int:
-        """Take a segment's records over; return where its valid part ends."""
-        data = self._storage.read(name)
-        end = 0
-        for record in records.decode_segment(data, identity=self._identity, name=name):
-            end = record.end
-            if record.kind == records.HARD_STATE:
-                self._term, self._voted_for = record.term, record.payload.decode() or None
-            elif record.kind == records.ENTRY:
-                self._replay_entry(record, name)
-            elif record.kind == records.BASE:
-                self._entries = [LogTuple(_NO_OP, record.index, record.term)]
-        if not records.is_blank(data, end):
-            if not is_last:
-                raise JournalCorruptError(f"journal segment {name}: offset {end}: the record is damaged")
-            self._on_torn_tail(TornTail(name, end, len(data) - end))
-        return end
-
-    def _replay_entry(self, record: records.Record, name: str) -> None:
-        if self._entries:
-            position = record.index - self._entries[0].index
-            if position > len(self._entries):
-                raise JournalCorruptError(
-                    f"journal segment {name}: entry {record.index} does not continue the log"
-                )
-            # Below the first entry: it replaces what segments held that have been dropped since.
-            del self._entries[max(position, 0) :]
-        self._entries.append(LogTuple(record.payload, record.index, record.term))
-        self._segment_last_index = max(self._segment_last_index, record.index)
-
-
-def _segment_name(number: int) -> str:
-    return f"journal-{number:08d}.log"

@@ -25,9 +25,16 @@ BASE = 4
 #: Of a snapshot.
 PART = 5
 END = 6
+#: In a journal: all before this record, which is at the offset `index`, has been synced; entries up to
+#: `term` were known to be committed. Skipped by versions that do not know it, like the next.
+SYNCED = 10
+#: In a snapshot, first: the file got its name when it was whole, so without its end mark it is damaged.
+NAMED_WHEN_WHOLE = 11
 
 #: payload length, CRC-32 of what follows it, kind, index, term
 _RECORD = struct.Struct("<IIBQQ")
+#: What a record takes besides its payload.
+RECORD_BYTES = _RECORD.size
 _CHECKED = struct.Struct("<BQQ")
 _CHECKED_OFFSET = 8
 
@@ -59,7 +66,7 @@ def decode_segment(data: bytes, *, identity: str, name: str) -> Iterator[Record]
 
     Raises JournalCorruptError if the header is not this replica's.
     """
-    header = _decode_at(data, 0)
+    header = record_at(data, 0)
     if header is None or header.kind != _HEADER_KIND or not header.payload.startswith(MAGIC):
         raise JournalCorruptError(f"journal segment {name}: offset 0: the header is damaged")
     if header.index != FORMAT_VERSION:
@@ -69,19 +76,19 @@ def decode_segment(data: bytes, *, identity: str, name: str) -> Iterator[Record]
         raise JournalCorruptError(f"journal segment {name} belongs to {owner!r}, not to {identity!r}")
     yield header
     offset = header.end
-    while (record := _decode_at(data, offset)) is not None:
+    while (record := record_at(data, offset)) is not None:
         yield record
         offset = record.end
 
 
 def is_record(data: bytes, offset: int) -> bool:
     """Whether there is a valid record at `offset`."""
-    return _decode_at(data, offset) is not None
+    return record_at(data, offset) is not None
 
 
 def ends_with(data: bytes, kind: int) -> bool:
     """Whether the last record, which has no payload, is of this kind."""
-    record = _decode_at(data, len(data) - _RECORD.size) if len(data) > _RECORD.size else None
+    record = record_at(data, len(data) - _RECORD.size) if len(data) > _RECORD.size else None
     return record is not None and record.kind == kind
 
 
@@ -90,8 +97,9 @@ def is_blank(data: bytes, offset: int) -> bool:
     return not any(memoryview(data)[offset : offset + _RECORD.size])
 
 
-def _decode_at(data: bytes, offset: int) -> Record | None:
-    if offset + _RECORD.size > len(data):
+def record_at(data: bytes, offset: int) -> Record | None:
+    """The valid record that begins at `offset`, if there is one."""
+    if offset < 0 or offset + _RECORD.size > len(data):
         return None
     length, crc, kind, index, term = _RECORD.unpack_from(data, offset)
     end = offset + _RECORD.size + length

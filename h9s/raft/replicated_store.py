@@ -155,11 +155,14 @@ class ReplicatedStore:
 
         With `hand_over` a leader finishes what is under way and gives the leadership away first.
         """
+        is_orderly = hand_over and not self.node.is_stopped
         if hand_over and not self.node.is_stopped and self.node.role.ready and self.node.connected:
             self._is_leaving = True
             self._reject_pending()
             await self.node.hand_over(timeout=_HAND_OVER_SECONDS)
         self.node.stop()
+        if is_orderly:
+            self.node.journal.mark()
         if self._compaction_timer is not None:
             self._compaction_timer.cancel()
         self._reject_pending()
@@ -302,6 +305,8 @@ class ReplicatedStore:
 
     def _compact(self) -> None:
         """Every replica shortens its log; the leader lets everybody forget what is too old or too much."""
+        if not self.node.is_stopped:
+            self.node.journal.mark()
         if self._snapshotting.is_due:
             self._spawn(self._snapshotting.take())
         if self.node.role.ready and not self._is_leaving:

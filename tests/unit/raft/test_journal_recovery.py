@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from h9s.raft import records
-from h9s.raft.errors import JournalCorruptError, JournalError
+from h9s.raft.errors import JournalCorruptError, JournalError, JournalTailDamagedError
 from h9s.raft.journal import Journal, TornTail
+from h9s.raft.journal_recovery import encode_mark, replay
 from h9s.raft.storage import FileStorage
 from h9s.sim.disk import SimDisk
 
@@ -299,3 +300,96 @@ def test_a_real_disk_that_fails_is_fatal(tmp_path, monkeypatch):
     with pytest.raises(JournalError, match="Input/output error"):
         journal.sync()
     journal._destroy()
+
+
+# --- damage to what had been synced, at the end ----------------------------------------------
+
+
+def synced_offsets(disk, name):
+    """Where the batches of a segment begin."""
+    data = disk.read(name)
+    found = records.decode_segment(data, identity=IDENTITY, name=name)
+    return [record.index for record in found if record.kind == records.SYNCED]
+
+
+def test_damage_in_front_of_the_last_batch_is_never_taken_for_a_torn_record():
+    disk = SimDisk(random.Random(0))
+    filled(disk, entries=6, segment_bytes=1 << 16)
+    (name,) = disk.names()
+    header = len(records.encode_header(IDENTITY))
+    last_batch = synced_offsets(disk, name)[-1]
+    for offset in range(header, last_batch):
+        disk.flip(name, offset)
+        with pytest.raises(JournalTailDamagedError, match=rf"{name}: offset \d+: .* had been synced"):
+            Journal(disk, identity=IDENTITY)
+        disk.flip(name, offset)
+    assert len(Journal(disk, identity=IDENTITY)) == 6
+
+
+def test_a_zeroed_page_in_front_of_the_last_batch_is_damage():
+    disk = SimDisk(random.Random(0))
+    filled(disk, entries=200, segment_bytes=1 << 16)
+    (name,) = disk.names()
+    disk._files[name].durable[1000:5096] = bytes(4096)
+    with pytest.raises(JournalTailDamagedError):
+        Journal(disk, identity=IDENTITY)
+
+
+def test_damage_to_the_last_batch_cannot_be_told_from_a_torn_one():
+    disk = SimDisk(random.Random(0))
+    filled(disk, entries=6, segment_bytes=1 << 16)
+    (name,) = disk.names()
+    disk.flip(name, synced_offsets(disk, name)[-1] + 60)
+    torn: list[TornTail] = []
+    assert len(Journal(disk, identity=IDENTITY, on_torn_tail=torn.append)) == 5
+    assert len(torn) == 1
+
+
+def test_once_the_last_batch_is_marked_its_damage_is_told_too():
+    disk = SimDisk(random.Random(0))
+    filled(disk, entries=6, segment_bytes=1 << 16).mark()
+    (name,) = disk.names()
+    file = disk._files[name]
+    file.durable += file.unsynced
+    file.unsynced.clear()
+    disk.flip(name, synced_offsets(disk, name)[-2] + 60)
+    with pytest.raises(JournalTailDamagedError):
+        Journal(disk, identity=IDENTITY)
+
+
+def test_a_mark_that_was_not_synced_vouches_for_no_more_than_what_was_before_it():
+    """The power fails while the next batch is synced, and only its end reaches the disk."""
+    disk = SimDisk(random.Random(0))
+    journal = filled(disk, entries=3, segment_bytes=1 << 16)
+    journal.mark()
+    journal.add(b"never acknowledged", 4, 3)
+    journal.sync()
+    (name,) = disk.names()
+    mark = synced_offsets(disk, name)[-1]
+    length = len(encode_mark(mark, commit_index=0))
+    disk._files[name].durable[mark : mark + length] = bytes(length)
+    torn: list[TornTail] = []
+    assert len(Journal(disk, identity=IDENTITY, on_torn_tail=torn.append)) == 3
+    assert [tail.offset for tail in torn] == [mark]
+
+
+def test_an_earlier_segment_that_lost_its_end_is_noticed():
+    disk = SimDisk(random.Random(0))
+    journal = Journal(disk, identity=IDENTITY, segment_bytes=400)
+    for term in range(1, 40):
+        journal.setCurrentTerm(term, "r2")
+        journal.sync()
+    first = disk.names()[0]
+    disk._files[first].durable = disk._files[first].durable[: synced_offsets(disk, first)[-1]]
+    with pytest.raises(JournalCorruptError, match=f"{first}: offset \\d+"):
+        Journal(disk, identity=IDENTITY, segment_bytes=400)
+
+
+def test_how_far_the_log_was_committed_can_be_read_back():
+    disk = SimDisk(random.Random(0))
+    journal = filled(disk, entries=6, segment_bytes=1 << 16)
+    journal.setRaftCommitIndex(5)
+    journal.mark()
+    (name,) = disk.names()
+    disk._files[name].durable += disk._files[name].unsynced
+    assert replay(disk, identity=IDENTITY).commit_index == 5
