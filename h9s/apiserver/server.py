@@ -10,7 +10,8 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypedDict
+from functools import partial
+from typing import Any, TypedDict
 
 import grpc
 import grpc.aio
@@ -25,6 +26,7 @@ from h9s.apiserver.committer import BulkStore, Committer
 from h9s.apiserver.heartbeats import NodeMonitor
 from h9s.apiserver.howbelets import Channels
 from h9s.apiserver.join import JoinService
+from h9s.apiserver.listeners import Listeners
 from h9s.apiserver.service_cluster import ClusterService
 from h9s.apiserver.service_nodes import NodesService
 from h9s.apiserver.service_objects import ObjectsService
@@ -33,7 +35,6 @@ from h9s.apiserver.settings import PkiSettings, Settings
 from h9s.apiserver.watch_hub import WatchHub
 from h9s.client.grpc_transport import SERVER_OPTIONS
 from h9s.clock import Clock
-from h9s.errors import UsageError
 from h9s.pki import Credential, read_pem
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,11 @@ _OPTIONS = (
 _STOP_GRACE_SECONDS = 0.2
 _API = api_pb2.DESCRIPTOR.services_by_name
 _CLUSTER = cluster_pb2.DESCRIPTOR.services_by_name
+_REFLECTED = (
+    *(service.full_name for service in (*_API.values(), _CLUSTER["Cluster"])),
+    health.SERVICE_NAME,
+    reflection.SERVICE_NAME,
+)
 
 
 @dataclass(frozen=True)
@@ -122,18 +128,28 @@ class ApiServer:
                     create_system_namespaces(self._store, self._committer), name="system-namespaces"
                 )
         finally:
-            await asyncio.gather(*(server.stop(_STOP_GRACE_SECONDS) for server in servers))
+            await asyncio.gather(*(server.stop(grace=_STOP_GRACE_SECONDS) for server in servers))
             await self._channels.close()
 
-    def _api_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=_OPTIONS)
-        self._add_services(server)
-        credentials = self._pki.server_credentials(mutual=True)
-        self.api_port = _listen(server, self._settings.api_address, credentials, "apiAddress")
+    def _api_server(self) -> Listeners:
+        services = self._services()
+
+        def add_services(server: grpc.aio.Server) -> None:
+            for add, service in services:
+                add(service, server)
+            reflection.enable_server_reflection(_REFLECTED, server)
+
+        server = Listeners(
+            self._settings.api_address,
+            field="apiAddress",
+            credentials=self._pki.server_credentials(mutual=True),
+            options=_OPTIONS,
+            add_services=add_services,
+        )
+        self.api_port = server.port
         return server
 
-    def _join_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=_OPTIONS)
+    def _join_server(self) -> Listeners:
         service = JoinService(
             self._store,
             ca=self._pki.ca,
@@ -141,12 +157,19 @@ class ApiServer:
             clock=self._clock,
             request_timeout=self._settings.timings.request_timeout_ms / 1000,
         )
-        cluster_pb2_grpc.add_JoinServicer_to_server(service, server)
-        credentials = self._pki.server_credentials(mutual=False)
-        self.join_port = _listen(server, self._settings.join_address, credentials, "joinAddress")
+        server = Listeners(
+            self._settings.join_address,
+            field="joinAddress",
+            credentials=self._pki.server_credentials(mutual=False),
+            options=_OPTIONS,
+            add_services=partial(cluster_pb2_grpc.add_JoinServicer_to_server, service),
+            servers=1,
+        )
+        self.join_port = server.port
         return server
 
-    def _add_services(self, server: grpc.aio.Server) -> None:
+    def _services(self) -> list[tuple[Callable[[Any, grpc.aio.Server], None], object]]:
+        """The services, each with the function that adds it to a server."""
         timings = self._settings.timings
         common = _Common(
             authenticator=Authenticator(),
@@ -154,16 +177,13 @@ class ApiServer:
             request_timeout=timings.request_timeout_ms / 1000,
         )
         objects = ObjectsService(self._store, committer=self._committer, hub=self._hub, **common)
-        api_pb2_grpc.add_ObjectsServicer_to_server(objects, server)
         nodes = NodesService(
             self._monitor,
             grace_period_ms=timings.node_grace_period_ms,
             interval_ms=timings.node_heartbeat_ms,
             **common,
         )
-        api_pb2_grpc.add_NodesServicer_to_server(nodes, server)
         pods = PodsService(self._store, channels=self._channels, **common)
-        api_pb2_grpc.add_PodsServicer_to_server(pods, server)
         cluster = ClusterService(
             self._store,
             committer=self._committer,
@@ -174,10 +194,13 @@ class ApiServer:
             rng=self._rng,
             **common,
         )
-        cluster_pb2_grpc.add_ClusterServicer_to_server(cluster, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = [service.full_name for service in (*_API.values(), _CLUSTER["Cluster"])]
-        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        return [
+            (api_pb2_grpc.add_ObjectsServicer_to_server, objects),
+            (api_pb2_grpc.add_NodesServicer_to_server, nodes),
+            (api_pb2_grpc.add_PodsServicer_to_server, pods),
+            (cluster_pb2_grpc.add_ClusterServicer_to_server, cluster),
+            (health_pb2_grpc.add_HealthServicer_to_server, self._health),
+        ]
 
     async def _report_health(self) -> None:
         """The server serves; the Objects service also needs to know of a leader."""
@@ -188,10 +211,3 @@ class ApiServer:
             status = serving if led else health_pb2.HealthCheckResponse.NOT_SERVING
             await self._health.set(_API["Objects"].full_name, status)
             await asyncio.sleep(0.5)
-
-
-def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials, field: str) -> int:
-    try:
-        return server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise UsageError(f"cannot listen on {field} {address}: {error}") from error
