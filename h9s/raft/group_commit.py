@@ -19,6 +19,9 @@ from h9s.store.state_machine import FORMAT_VERSION
 
 #: Transactions that are worth an entry of their own while another is under way.
 _FULL_GROUP = 128
+#: Turns of the event loop without a new writer after which nobody else is expected. Those that were answered
+#: together come back one after the other, each over several turns.
+_QUIET_TURNS = 5
 
 
 class GroupLimits(Protocol):
@@ -56,6 +59,34 @@ class _Pending(NamedTuple):
     future: asyncio.Future[Outcome]
 
 
+class _Gathering:
+    """Whether the next entry waits for more writers.
+
+    It does while the last one was shared and more keep coming: writers that were answered together write
+    again together. A writer that is alone never waits.
+    """
+
+    def __init__(self) -> None:
+        self._was_shared = False
+        self._seen = 0
+        self._quiet_turns = 0
+
+    def goes_on(self, pending: int) -> bool:
+        """Asked once a turn of the event loop, with how many wait."""
+        if not self._was_shared or pending >= _FULL_GROUP:
+            return False
+        if pending > self._seen:
+            self._seen, self._quiet_turns = pending, 0
+        else:
+            self._quiet_turns += 1
+        return self._quiet_turns < _QUIET_TURNS
+
+    def ended(self, size: int) -> None:
+        """An entry of that many transactions begins."""
+        self._was_shared = size > 1
+        self._seen = self._quiet_turns = 0
+
+
 class GroupCommit:
     """The transactions of one proposer. `refusal` says why nothing may be proposed now, if so."""
 
@@ -78,6 +109,7 @@ class GroupCommit:
         self._pending: list[_Pending] = []
         self._pending_bytes = 0
         self._flush_is_scheduled = False
+        self._gathering = _Gathering()
         self._in_flight: dict[int, list[asyncio.Future[Outcome]]] = {}
         self._sequence = 0
 
@@ -140,8 +172,13 @@ class GroupCommit:
         refusal = self._refusal()
         if refusal is not None:
             self.reject_pending(refusal)
+        if self._pending and not self._in_flight and self._gathering.goes_on(len(self._pending)):
+            self._schedule_flush()
+            return
         while self._pending and self._may_propose():
-            self._propose_entry(self._next_group())
+            group = self._next_group()
+            self._gathering.ended(len(group))
+            self._propose_entry(group)
 
     def _may_propose(self) -> bool:
         """While an entry is under way only a full group may follow it: what each entry costs in
