@@ -168,6 +168,13 @@ class UsageError(H9sError):
     exit_code = 2
 
 
+class DamagedError(H9sError):
+    """Data on disk is not what was written."""
+
+    reason = "Damaged"
+    grpc_code = "DATA_LOSS"
+
+
 class UnsupportedError(H9sError):
     """Understood, but this component cannot do it."""
 

@@ -12,11 +12,13 @@ import click
 
 from h9s import __version__
 from h9s.apiserver import data_dir
+from h9s.apiserver.commands import verify
+from h9s.apiserver.commands.options import CONFIG as _CONFIG
 from h9s.apiserver.server import ApiServer, Pki
 from h9s.apiserver.settings import Settings
 from h9s.clock import SystemClock, system_random
 from h9s.daemon import run_daemon
-from h9s.errors import H9sError
+from h9s.errors import H9sError, UsageError
 from h9s.metrics import serve_metrics
 from h9s.raft.journal import Journal, TornTail
 from h9s.raft.links import PeerLinks, TlsFiles
@@ -26,14 +28,6 @@ from h9s.raft.snapshot_files import SnapshotFiles
 from h9s.raft.storage import FileStorage
 
 log = logging.getLogger(__name__)
-
-_CONFIG = click.option(
-    "--config",
-    "config_path",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The replica's configuration, YAML.",
-)
 
 
 @click.group()
@@ -64,7 +58,11 @@ def serve(config_path: Path) -> None:
         pki = Pki.load(settings.pki)
     except H9sError as error:
         _fail(error)
-    run_daemon(partial(_serve, settings, pki), name=f"apiserver {settings.replica_id}")
+    try:
+        with data_dir.locked(settings.data_dir):
+            run_daemon(partial(_serve, settings, pki), name=f"apiserver {settings.replica_id}")
+    except UsageError as error:
+        _fail(error)
 
 
 async def _serve(settings: Settings, pki: Pki) -> None:
@@ -150,6 +148,9 @@ def _raft_settings(settings: Settings) -> RaftSettings:
 def _fail(error: H9sError) -> NoReturn:
     click.echo(f"error: {error.message}", err=True)
     raise SystemExit(error.exit_code)
+
+
+main.add_command(verify.COMMAND)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def _was_never_begun(data: bytes, identity: str) -> bool:
 
 def _replay_segment(found: Replayed, data: bytes, *, identity: str, name: str, is_last: bool) -> None:
     end = last_index = 0
-    for record in records.decode_segment(data, identity=identity, name=name):
+    for record in records.decode_segment(data, identity=identity, name=f"journal segment {name}"):
         end = record.end
         if record.kind == records.ENTRY:
             _replay_entry(found, record, name)

@@ -68,12 +68,12 @@ def decode_segment(data: bytes, *, identity: str, name: str) -> Iterator[Record]
     """
     header = record_at(data, 0)
     if header is None or header.kind != _HEADER_KIND or not header.payload.startswith(MAGIC):
-        raise JournalCorruptError(f"journal segment {name}: offset 0: the header is damaged")
+        raise JournalCorruptError(f"{name}: offset 0: the header is damaged")
     if header.index != FORMAT_VERSION:
-        raise JournalCorruptError(f"journal segment {name}: format {header.index} is not known here")
+        raise JournalCorruptError(f"{name}: format {header.index} is not known here")
     owner = header.payload[len(MAGIC) :].decode()
     if owner != identity:
-        raise JournalCorruptError(f"journal segment {name} belongs to {owner!r}, not to {identity!r}")
+        raise JournalCorruptError(f"{name} belongs to {owner!r}, not to {identity!r}")
     yield header
     offset = header.end
     while (record := record_at(data, offset)) is not None:

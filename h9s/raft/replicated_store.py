@@ -137,6 +137,7 @@ class ReplicatedStore:
     def _load(self, snapshots: SnapshotFiles, journal: Journal) -> None:
         """Begin with the newest snapshot; the log continues it."""
         latest = snapshots.latest()
+        snapshots.verify(but=latest)
         if latest is not None:
             self._machine.restore(decode(snapshots.parts(latest)))
             journal.start_at(latest.last_index, latest.last_term)

@@ -1,13 +1,15 @@
 """Snapshots on disk: checksummed, complete or not at all, the newest two kept.
 
-A file is a header, the parts and an end mark, all records as in the journal. One without its end mark was
-being written when the process died and is removed; one with a damaged record is refused loudly.
-Blocks; meant to be called off the event loop.
+A file is a header, the parts and an end mark, all records as in the journal. It gets its name when it is
+whole and synced, so one with a damaged record, or without its end, is refused loudly. Files of the first
+version had their names from the beginning: one of those that has no end was being written when the
+process died, and is removed. Blocks; meant to be called off the event loop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import NamedTuple
 
 from h9s.raft import records
@@ -16,6 +18,8 @@ from h9s.raft.storage import Storage
 
 _KEPT = 2
 _PREFIX, _SUFFIX = "snapshot-", ".snap"
+#: While it is being written.
+_UNFINISHED = "unfinished-"
 
 
 class SnapshotInfo(NamedTuple):
@@ -39,23 +43,38 @@ class SnapshotInfo(NamedTuple):
 class SnapshotFiles:
     """The snapshots in one replica's folder. `identity` names the cluster: replicas exchange files."""
 
-    def __init__(self, storage: Storage, *, identity: str) -> None:
+    def __init__(self, storage: Storage, *, identity: str, examine_only: bool = False) -> None:
+        """With `examine_only` nothing in the folder is changed."""
         self._storage = storage
         self._identity = identity
-        #: What another thread is writing: not there yet.
-        self._unfinished: set[str] = set()
+        self._numbers = count()
+        if not examine_only:
+            self._recover()
+
+    def _recover(self) -> None:
+        storage = self._storage
+        for name in storage.names():
+            if name.startswith(_UNFINISHED):
+                storage.remove(name)
         for info in self.infos():
             content = storage.read(info.name)
-            if records.ends_with(content, records.END):
+            if _was_cut_short(content):
+                storage.remove(info.name)
+            else:
                 # What was read may have been in memory only; the log is going to rely on it.
                 storage.reopen(info.name, size_bytes=len(content), preallocate_bytes=0).close()
-            else:
-                storage.remove(info.name)
+
+    def verify(self, *, but: SnapshotInfo | None = None) -> None:
+        """Read every snapshot, except `but`. Raises SnapshotCorruptError, JournalCorruptError."""
+        for info in self.infos():
+            if info != but:
+                for _ in self.parts(info):
+                    pass
 
     def infos(self) -> list[SnapshotInfo]:
         """All snapshots, oldest first."""
         names = [name for name in self._storage.names() if name.startswith(_PREFIX)]
-        return [SnapshotInfo.of(name) for name in names if name not in self._unfinished]
+        return [SnapshotInfo.of(name) for name in names]
 
     def latest(self) -> SnapshotInfo | None:
         """The newest snapshot."""
@@ -82,7 +101,7 @@ class SnapshotFiles:
         """The parts in a file's content. Raises SnapshotCorruptError."""
         end = 0
         is_complete = False
-        for record in records.decode_segment(content, identity=self._identity, name=name):
+        for record in records.decode_segment(content, identity=self._identity, name=f"snapshot {name}"):
             end = record.end
             if record.kind == records.PART:
                 yield record.payload
@@ -97,6 +116,7 @@ class SnapshotFiles:
 
     def _encoded(self, parts: Iterable[bytes]) -> Iterator[bytes]:
         yield records.encode_header(self._identity)
+        yield records.encode_record(records.NAMED_WHEN_WHOLE, 0, 0, b"")
         for number, part in enumerate(parts):
             yield records.encode_record(records.PART, number, 0, part)
         yield records.encode_record(records.END, 0, 0, b"")
@@ -104,12 +124,21 @@ class SnapshotFiles:
     def _write(self, info: SnapshotInfo, pieces: Iterable[bytes]) -> None:
         if info.name in self._storage.names():
             return
-        self._unfinished.add(info.name)
-        file = self._storage.create(info.name, preallocate_bytes=0)
+        unfinished = f"{_UNFINISHED}{next(self._numbers)}-{info.name}"
+        file = self._storage.create(unfinished, preallocate_bytes=0)
         try:
             for piece in pieces:
                 file.append(piece)
             file.sync()
         finally:
             file.close()
-        self._unfinished.discard(info.name)
+        self._storage.rename(unfinished, info.name)
+
+
+def _was_cut_short(content: bytes) -> bool:
+    """It has no end, and was given its name before it had one."""
+    if records.ends_with(content, records.END):
+        return False
+    header = records.record_at(content, 0)
+    second = records.record_at(content, header.end) if header is not None else None
+    return second is None or second.kind != records.NAMED_WHEN_WHOLE

@@ -44,6 +44,10 @@ class Storage(Protocol):
         """Open for appending after the first `size_bytes`; what was behind them is gone, durably."""
         ...
 
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a synced file another name, durably."""
+        ...
+
     def remove(self, name: str) -> None:
         """Delete a file, durably."""
         ...
@@ -76,6 +80,11 @@ class FileStorage:
         descriptor = os.open(self._folder / name, os.O_RDWR | os.O_CLOEXEC)
         os.ftruncate(descriptor, size_bytes)
         return _PreallocatedFile(descriptor, size_bytes, preallocate_bytes)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """See `Storage.rename`."""
+        (self._folder / name).rename(self._folder / new_name)
+        self._sync_names()
 
     def remove(self, name: str) -> None:
         """See `Storage.remove`."""

@@ -58,6 +58,10 @@ class SimDisk:
         file.reserved_bytes = preallocate_bytes
         return SimAppendFile(self, file)
 
+    def rename(self, name: str, new_name: str) -> None:
+        """See `Storage.rename`."""
+        self._files[new_name] = self._files.pop(name)
+
     def remove(self, name: str) -> None:
         """See `Storage.remove`."""
         del self._files[name]

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from h9s.raft import records
 from h9s.raft.errors import JournalCorruptError, SnapshotCorruptError
 from h9s.raft.snapshot_files import SnapshotFiles, SnapshotInfo
 from h9s.sim.disk import SimDisk
@@ -55,10 +56,11 @@ def test_one_that_is_being_written_is_not_there_yet(disk):
     assert kept.latest() == later
 
 
-def test_one_that_was_being_written_when_the_power_failed_is_removed(disk):
+def test_one_that_the_first_version_was_writing_when_the_power_failed_is_removed(disk):
     files(disk).write(INFO, PARTS)
     broken = disk.create(SnapshotInfo(9, 3).name, preallocate_bytes=0)
-    broken.append(disk.read(INFO.name)[:-1])
+    mark = records.encode_record(records.NAMED_WHEN_WHOLE, 0, 0, b"")
+    broken.append(disk.read(INFO.name).replace(mark, b"")[:-1])
     assert files(disk).latest() == INFO
 
 
@@ -76,6 +78,31 @@ def test_a_flipped_byte_is_refused_with_file_and_offset(disk):
     disk.flip(INFO.name, 200)
     with pytest.raises(SnapshotCorruptError, match=rf"{INFO.name}: offset \d+"):
         list(files(disk).parts(INFO))
+
+
+@pytest.mark.parametrize("kept", [0.99, 0.5, 0.2])
+def test_one_that_lost_its_end_is_refused(disk, kept):
+    files(disk).write(INFO, PARTS)
+    content = disk.read(INFO.name)
+    disk._files[INFO.name].durable = bytearray(content[: int(kept * len(content))])
+    with pytest.raises(SnapshotCorruptError, match=rf"{INFO.name}: offset \d+"):
+        list(files(disk).parts(INFO))
+
+
+def test_the_older_one_is_verified_too(disk):
+    later = SnapshotInfo(9, 3)
+    files(disk).write(INFO, PARTS)
+    files(disk).write(later, PARTS)
+    disk.flip(INFO.name, 200)
+    files(disk).verify(but=INFO)
+    with pytest.raises(SnapshotCorruptError, match=INFO.name):
+        files(disk).verify(but=later)
+
+
+def test_what_was_being_written_is_cleared_away(disk):
+    disk.create(f"unfinished-0-{INFO.name}", preallocate_bytes=0).append(b"x")
+    assert files(disk).latest() is None
+    assert disk.names() == []
 
 
 def test_another_clusters_snapshot_is_refused(disk):

@@ -1,0 +1,93 @@
+"""What a replica's data says, read without changing it: for `verify`, `recover`, and whoever wonders.
+
+Blocks, and needs memory for the whole state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from h9s._pb import log_pb2
+from h9s.errors import H9sError
+from h9s.raft.errors import JournalCorruptError, JournalError
+from h9s.raft.journal_recovery import LogTuple, Replayed, replay
+from h9s.raft.snapshot_files import SnapshotFiles, SnapshotInfo
+from h9s.raft.storage import FileStorage
+from h9s.store.snapshot import decode
+from h9s.store.state_machine import StateMachine
+
+JOURNAL, SNAPSHOTS = "journal", "snapshots"
+#: Begins an entry that holds a LogEntry; others are consensus's own.
+_COMMAND = b"\x00"
+
+
+@dataclass
+class DataReport:
+    """What was found in one data folder. Without faults, `machine` is the state after the whole log."""
+
+    journal: Replayed = field(default_factory=Replayed)
+    snapshots: list[SnapshotInfo] = field(default_factory=list)
+    machine: StateMachine = field(default_factory=StateMachine)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """(term, index) of the last entry: the greater, the fresher, by Raft's rule."""
+        ends = [(entry.term, entry.index) for entry in self.journal.entries[-1:]]
+        ends += [(info.last_term, info.last_index) for info in self.snapshots]
+        return max(ends, default=(0, 0))
+
+    @property
+    def commit_index(self) -> int:
+        """What the replica knew to be committed for sure; more may have been."""
+        known = [self.journal.commit_index, *(info.last_index for info in self.snapshots)]
+        return max(known)
+
+
+def inspect(data_dir: Path, *, cluster_id: str, replica_id: str) -> DataReport:
+    """Read everything: journal, snapshots, and the state that they make. Damage becomes faults."""
+    report = DataReport()
+    try:
+        if (data_dir / JOURNAL).is_dir():
+            report.journal = replay(FileStorage(data_dir / JOURNAL), identity=f"{cluster_id}/{replica_id}")
+    except JournalCorruptError as error:
+        report.faults.append(error.message)
+    if (data_dir / SNAPSHOTS).is_dir():
+        _inspect_snapshots(report, data_dir / SNAPSHOTS, cluster_id)
+    if not report.faults:
+        try:
+            _replay_log(report)
+        except H9sError as error:
+            report.faults.append(error.message)
+    return report
+
+
+def _inspect_snapshots(report: DataReport, folder: Path, cluster_id: str) -> None:
+    files = SnapshotFiles(FileStorage(folder), identity=cluster_id, examine_only=True)
+    report.snapshots = files.infos()
+    for info in report.snapshots:
+        try:
+            snapshot = decode(files.parts(info))
+        except H9sError as error:
+            report.faults.append(error.message)
+        else:
+            report.machine.restore(snapshot)
+
+
+def _replay_log(report: DataReport) -> None:
+    start = report.snapshots[-1].last_index if report.snapshots else 0
+    entries = report.journal.entries
+    if entries and entries[0].index > start + 1:
+        raise JournalError(
+            f"the log begins at index {entries[0].index}, and there is no snapshot of what was before"
+        )
+    for entry in entries:
+        if entry.index > start:
+            apply_entry(report.machine, entry)
+
+
+def apply_entry(machine: StateMachine, entry: LogTuple) -> None:
+    """Apply what an entry of the log holds for the state, if anything."""
+    if entry.command[:1] == _COMMAND:
+        machine.apply(log_pb2.LogEntry.FromString(entry.command[1:]))
