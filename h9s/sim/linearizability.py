@@ -95,6 +95,11 @@ class _Step(NamedTuple):
     written: tuple[tuple[int, Value], ...]
     fate: Fate
 
+    @property
+    def can_change(self) -> bool:
+        """Whether it changes some states."""
+        return bool(self.written) and self.fate is not Fate.REFUSED
+
     def apply(self, state: _State) -> _State | None:
         """The state after it; None if it cannot have happened in this state."""
         holds = all(state[place] == value for place, value in self.expected)
@@ -173,8 +178,8 @@ class _Search:
             after = step.apply(state)
             if after is None:
                 continue
-            if after == state:
-                # It changes nothing and may happen here: nothing is lost if it does.
+            if not step.can_change:
+                # It never changes anything and may happen here: nothing is lost if it does.
                 yield self._place(configuration, position, state)
                 return
             changing.append((step.returned, position, after))

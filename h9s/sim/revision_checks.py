@@ -90,7 +90,7 @@ def requests_have_one_outcome(operations: Iterable[Operation]) -> list[str]:
         if len(definite) > 1:
             faults.append(f"one request had different outcomes: {'; '.join(map(str, attempts))}")
         expired = min((one.returned for one in attempts if one.fate is Fate.EXPIRED), default=math.inf)
-        if any(one.invoked > expired and one.fate is not Fate.EXPIRED for one in attempts):
+        if any(one.invoked > expired and one.fate in (Fate.DONE, Fate.REFUSED) for one in attempts):
             faults.append(f"a request was answered after it had expired: {'; '.join(map(str, attempts))}")
     return faults
 

@@ -30,6 +30,15 @@ class SimResult:
     messages: int = 0
     revision: int = 0
 
+    def counts(self) -> dict[str, int]:
+        """What it consisted of, for sums."""
+        return {
+            "faults": self.faults,
+            "acknowledged writes": self.acknowledged,
+            "linearizable reads": self.reads,
+            "messages": self.messages,
+        }
+
 
 async def _live(seed: int, lines: deque[str]) -> SimResult:
     rng = random.Random(seed)

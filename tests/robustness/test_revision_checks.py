@@ -143,6 +143,10 @@ class TestRequests:
         told = self.attempts((Fate.UNKNOWN, 0), (Fate.DONE, 1), (Fate.DONE, 1), (Fate.EXPIRED, 0))
         assert requests_have_one_outcome(told) == []
 
+    def test_no_answer_after_expiry_tells_nothing(self):
+        told = self.attempts((Fate.EXPIRED, 0), (Fate.UNKNOWN, 0), (Fate.EXPIRED, 0))
+        assert requests_have_one_outcome(told) == []
+
     def test_another_revision(self):
         assert requests_have_one_outcome(self.attempts((Fate.DONE, 1), (Fate.DONE, 2)))
 

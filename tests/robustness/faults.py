@@ -1,0 +1,227 @@
+"""What goes wrong with real replicas. Every fault strikes, lasts a while, and is undone.
+
+At most one disk is damaged at a time: two at once may lose data, and nobody promises otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from h9s.raft import records
+from tests.robustness.replicas import CLUSTER_ID, ReplicaError, Replicas
+
+Act = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Faults:
+    """Strikes at random, and counts by kind."""
+
+    replicas: Replicas
+    rng: random.Random
+    counts: dict[str, int] = field(default_factory=dict)
+    #: What happened, in order, for whoever has to find out why.
+    trace: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many faults there were."""
+        return sum(self.counts.values())
+
+    def kinds(self) -> dict[str, Act]:
+        """All faults by name, as often as they should come."""
+        faults: dict[str, Act] = {
+            "kill one": self._kill_one,
+            "kill the leader": self._kill_leader,
+            "kill all": self._kill_all,
+            "stop one": self._stop_one,
+            "pause one": self._pause_one,
+            "pause the leader": self._pause_leader,
+            "cut a pair": self._cut,
+            "isolate the leader": self._isolate_leader,
+            "isolate one": self._isolate_one,
+            "mute a direction": self._mute,
+            "mute the leader": self._mute_leader,
+            "slow link": self._slow,
+            "reset": self._reset,
+            "torn tail": self._torn_tail,
+            "kill in a partition": self._kill_in_partition,
+        }
+        if self.replicas.fake_clocks:
+            faults["clock jump"] = self._clock_jump
+        return faults
+
+    async def strike(self) -> None:
+        """One fault, from its beginning to its end, and until everything works again."""
+        kinds = self.kinds()
+        fewest = min(self.counts.get(name, 0) for name in kinds)
+        # Every kind in its turn, in an order that the seed decides.
+        name = self.rng.choice([name for name in kinds if self.counts.get(name, 0) == fewest])
+        self.counts[name] = self.counts.get(name, 0) + 1
+        self.note(name)
+        await kinds[name]()
+        await self.recover()
+
+    async def recover(self) -> None:
+        """Undo everything and wait until all replicas are up and agree on a leader."""
+        self.replicas.network.heal()
+        for replica in self.replicas.replicas.values():
+            self.replicas.signal(replica.id, signal.SIGCONT)
+            if replica.should_run and not replica.is_up and not replica.may_die:
+                raise ReplicaError(f"{replica.id} has died by itself:\n{replica.tail()}")
+            self.replicas.start(replica.id)
+        deadline = asyncio.get_running_loop().time() + 60.0
+        while not await self.replicas.is_whole():
+            if deaths := self.replicas.unexpected_deaths():
+                raise ReplicaError("; ".join(deaths))
+            if asyncio.get_running_loop().time() > deadline:
+                raise ReplicaError(
+                    f"no leader that all agree on after 60 s: {await self.replicas.statuses()}"
+                )
+            await asyncio.sleep(0.05)
+
+    def note(self, what: str) -> None:
+        """Remember what happened."""
+        self.trace.append(f"{asyncio.get_running_loop().time():.3f} {what}")
+
+    async def _last(self, longest: float) -> None:
+        await asyncio.sleep(self.rng.uniform(0.1, longest))
+
+    def _one(self) -> str:
+        return self.rng.choice(self.replicas.running)
+
+    async def _leader(self) -> str:
+        return await self.replicas.leader() or self._one()
+
+    def _others(self, name: str) -> list[str]:
+        return [other for other in self.replicas.running if other != name]
+
+    # --- processes -----------------------------------------------------------------------------
+
+    async def _kill_one(self) -> None:
+        await self._down(self._one())
+
+    async def _kill_leader(self) -> None:
+        await self._down(await self._leader())
+
+    async def _kill_all(self) -> None:
+        await self._down(*self.replicas.running)
+
+    async def _down(self, *names: str) -> None:
+        self.note(f"kill {' '.join(names)}")
+        await self.replicas.kill(*names)
+        await self._last(0.7)
+
+    async def _stop_one(self) -> None:
+        """In an orderly way."""
+        await self.replicas.stop(self._one())
+        await self._last(0.5)
+
+    async def _pause_one(self) -> None:
+        await self._pause(self._one())
+
+    async def _pause_leader(self) -> None:
+        await self._pause(await self._leader())
+
+    async def _pause(self, name: str) -> None:
+        self.note(f"pause {name}")
+        self.replicas.signal(name, signal.SIGSTOP)
+        await self._last(2.5)
+        self.replicas.signal(name, signal.SIGCONT)
+
+    # --- network -------------------------------------------------------------------------------
+
+    async def _cut(self) -> None:
+        first, second = self.rng.sample(self.replicas.running, 2)
+        self.note(f"cut {first} {second}")
+        self.replicas.network.cut(first, second)
+        await self._last(2.0)
+
+    async def _isolate(self, name: str) -> None:
+        self.note(f"isolate {name}")
+        for other in self._others(name):
+            self.replicas.network.cut(name, other)
+        await self._last(2.5)
+
+    async def _isolate_leader(self) -> None:
+        await self._isolate(await self._leader())
+
+    async def _isolate_one(self) -> None:
+        await self._isolate(self._one())
+
+    async def _mute(self) -> None:
+        source, target = self.rng.sample(self.replicas.running, 2)
+        self.note(f"mute {source} -> {target}")
+        self.replicas.network.hold(source, target)
+        await self._last(2.0)
+
+    async def _mute_leader(self) -> None:
+        """It hears everybody, and nobody hears it; or the other way round."""
+        leader, outward = await self._leader(), self.rng.random() < 0.5
+        self.note(f"mute {leader} {'outward' if outward else 'inward'}")
+        for other in self._others(leader):
+            self.replicas.network.hold(*((leader, other) if outward else (other, leader)))
+        await self._last(2.0)
+
+    async def _slow(self) -> None:
+        name, seconds = self._one(), self.rng.choice((0.02, 0.1, 0.3))
+        self.note(f"slow {name} by {seconds}")
+        for other in self._others(name):
+            self.replicas.network.slow(name, other, seconds)
+        await self._last(2.0)
+
+    async def _reset(self) -> None:
+        for _ in range(self.rng.choice((1, 3, 8))):
+            first, second = self.rng.sample(self.replicas.running, 2)
+            self.replicas.network.reset(first, second)
+            await self._last(0.2)
+
+    async def _kill_in_partition(self) -> None:
+        """One is cut off, another is killed: no majority until one of the two is back."""
+        leader = await self._leader()
+        isolated, killed = self.rng.sample([leader, self.rng.choice(self._others(leader))], 2)
+        self.note(f"isolate {isolated}, kill {killed}")
+        for other in self._others(isolated):
+            self.replicas.network.cut(isolated, other)
+        await self._last(0.5)
+        await self._down(killed)
+
+    # --- disks ---------------------------------------------------------------------------------
+
+    async def _torn_tail(self) -> None:
+        """Power is lost while a record is written: its first bytes are there, never synced."""
+        name = self._one()
+        await self.replicas.kill(name)
+        replica = self.replicas.replicas[name]
+        segment = max((replica.data_dir / "journal").glob("journal-*.log"))
+        data = segment.read_bytes()
+        end = 0
+        for record in records.decode_segment(data, identity=f"{CLUSTER_ID}/{name}", name=segment.name):
+            end = record.end
+        torn = records.encode_record(records.ENTRY, 1 << 30, 1 << 30, self.rng.randbytes(200))
+        torn = torn[: self.rng.randint(1, len(torn) - 1)]
+        self.note(f"torn tail of {len(torn)} bytes in {segment.name} of {name}")
+        with segment.open("r+b") as file:
+            file.seek(end)
+            file.write(torn)
+
+    # --- clocks --------------------------------------------------------------------------------
+
+    async def _clock_jump(self) -> None:
+        """One replica's wall clock jumps, ahead or back; its monotonic clock does not.
+
+        Not so far back that certificates are not valid yet.
+        """
+        name = await self._leader() if self.rng.random() < 0.6 else self._one()
+        seconds = self.rng.choice((-300, -30, -1, 1, 30, 3600))
+        self.note(f"the clock of {name} is {seconds:+} s off")
+        self.replicas.set_clock(name, seconds)
+        # The library looks at the file once a second.
+        await asyncio.sleep(1.0)
+        await self._last(2.0)
+        if self.rng.random() < 0.5:
+            self.replicas.set_clock(name, 0)

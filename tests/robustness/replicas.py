@@ -1,0 +1,356 @@
+"""Real apiservers on loopback, reached by one another through the proxy alone, on folders of their own.
+
+Knows processes, files and addresses; what goes wrong and when is the business of `faults`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster.local.layout import HOST
+from cluster.local.processes import ProcessRecord, start_detached, tail
+from cluster.local.temporary import find_base_port
+from h9s import pki
+from h9s._pb import cluster_pb2
+from h9s.client.grpc_transport import GrpcTransport
+from h9s.client.transport import STATUS
+from h9s.clock import system_random
+from h9s.config import ClientConfig
+from h9s.errors import H9sError
+from tests.robustness.proxy import ProxiedNetwork
+
+CLUSTER_ID = "robustness"
+FOUNDERS = ("r1", "r2", "r3")
+_PORTS_EACH = 10
+_ASK_TIMEOUT = 2.0
+#: Where Debian's package puts the library that makes a process believe in another time.
+FAKE_CLOCK = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+
+class ReplicaError(AssertionError):
+    """A replica did what it must not: died by itself, or did not come up."""
+
+
+@dataclass
+class Replica:
+    """One apiserver: its ports, its files, its process."""
+
+    id: str
+    folder: Path
+    first_port: int
+    program: Path
+    #: Whether it is meant to run.
+    should_run: bool = False
+    #: Whether its death is what a fault is about to bring.
+    may_die: bool = False
+    record: ProcessRecord | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def api_address(self) -> str:
+        """Where clients reach it."""
+        return f"{HOST}:{self.first_port}"
+
+    @property
+    def peer_port(self) -> int:
+        """Where it listens for the others."""
+        return self.first_port + 1
+
+    @property
+    def proxy_port(self) -> int:
+        """Where the others are told to reach it."""
+        return self.first_port + 4
+
+    @property
+    def data_dir(self) -> Path:
+        """What it must not lose."""
+        return self.folder / "data"
+
+    @property
+    def config_file(self) -> Path:
+        """What it is started with."""
+        return self.folder / "apiserver.yaml"
+
+    @property
+    def log_file(self) -> Path:
+        """What it says."""
+        return self.folder / "log.txt"
+
+    @property
+    def clock_file(self) -> Path:
+        """What its clock is ahead of the machine's, where clocks can be made to jump."""
+        return self.folder / "clock"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the process exists."""
+        return self.record is not None and self.record.is_alive()
+
+    def tail(self, lines: int = 12) -> str:
+        """The last that it said."""
+        return tail(self.log_file, lines)
+
+
+class Replicas:
+    """The apiservers of one cluster below one folder."""
+
+    def __init__(
+        self, folder: Path, *, timings: dict[str, Any] | None = None, fake_clocks: bool = False
+    ) -> None:
+        self.folder = folder
+        self.fake_clocks = fake_clocks and FAKE_CLOCK.exists()
+        self._timings = timings or {}
+        self._rng = system_random()
+        self._base_port = find_base_port(workers=4, rng=self._rng)
+        self._ca = pki.create_ca("robustness")
+        self.network = ProxiedNetwork(pids=self._pids)
+        self.replicas: dict[str, Replica] = {}
+        self._admin = pki.issue(self._ca, common_name="admin", organization=pki.ROLE_ADMIN, client=True)
+        self.transport = GrpcTransport(self.client_config())
+
+    # --- making --------------------------------------------------------------------------------
+
+    async def add(self, replica_id: str, *, program: Path | None = None) -> Replica:
+        """Make a replica's certificates and put the proxy in front of it; configures and starts nothing."""
+        folder = self.folder / replica_id
+        folder.mkdir(parents=True)
+        number = len(self.replicas)
+        replica = Replica(
+            id=replica_id,
+            folder=folder,
+            first_port=self._base_port + _PORTS_EACH * number,
+            program=program or Path(sys.executable).parent / "howbe-apiserver",
+        )
+        credential = pki.issue(
+            self._ca,
+            common_name=replica_id,
+            organization=pki.ROLE_REPLICA,
+            dns_names=[pki.APISERVER_NAME],
+            ip_addresses=[HOST],
+            client=True,
+            server=True,
+        )
+        self._ca.save(folder / "ca.crt", folder / "ca.key")
+        credential.save(folder / "replica.crt", folder / "replica.key")
+        self.replicas[replica_id] = replica
+        await self.network.listen(replica_id, port=replica.proxy_port, target_port=replica.peer_port)
+        return replica
+
+    def configure(self, replica: Replica, *, members: Iterable[str] = FOUNDERS) -> None:
+        """Write the replica's configuration."""
+        document = {
+            "clusterId": CLUSTER_ID,
+            "replicaId": replica.id,
+            "dataDir": str(replica.data_dir),
+            "apiAddress": replica.api_address,
+            "peerAddress": f"{HOST}:{replica.peer_port}",
+            "replicas": [
+                {
+                    "id": member,
+                    "apiAddress": self.replicas[member].api_address,
+                    "peerAddress": f"{HOST}:{self.replicas[member].proxy_port}",
+                }
+                for member in members
+            ],
+            "pki": {
+                "ca": str(replica.folder / "ca.crt"),
+                "caKey": str(replica.folder / "ca.key"),
+                "certificate": str(replica.folder / "replica.crt"),
+                "key": str(replica.folder / "replica.key"),
+            },
+            **({"timings": self._timings} if self._timings else {}),
+            **replica.settings,
+        }
+        replica.config_file.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def run_program(self, replica: Replica, command: str, *arguments: str) -> str:
+        """Run `howbe-apiserver COMMAND` for the replica to its end; what it said. Raises ReplicaError."""
+        done = subprocess.run(
+            [str(replica.program), command, "--config", str(replica.config_file), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ReplicaError(f"{command} of {replica.id} ended with {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    # --- processes -----------------------------------------------------------------------------
+
+    def start(self, replica_id: str) -> None:
+        """Start its process."""
+        replica = self.replicas[replica_id]
+        if replica.is_up:
+            return
+        environment = []
+        if self.fake_clocks:
+            if not replica.clock_file.exists():
+                self.set_clock(replica_id, 0)
+            environment = [
+                "/usr/bin/env",
+                f"LD_PRELOAD={FAKE_CLOCK}",
+                f"FAKETIME_TIMESTAMP_FILE={replica.clock_file}",
+                "FAKETIME_CACHE_DURATION=1",
+                "FAKETIME_DONT_FAKE_MONOTONIC=1",
+            ]
+        command = [*environment, str(replica.program), "serve", "--config", str(replica.config_file)]
+        replica.record = start_detached(command, log=replica.log_file)
+        replica.should_run = True
+        replica.may_die = False
+
+    def signal(self, replica_id: str, number: signal.Signals) -> None:
+        """Send it a signal."""
+        record = self.replicas[replica_id].record
+        if record is not None:
+            record.signal(number)
+
+    async def kill(self, *replica_ids: str) -> None:
+        """SIGKILL, all at once, and wait until they are gone."""
+        for replica_id in replica_ids:
+            self.replicas[replica_id].should_run = False
+            self.signal(replica_id, signal.SIGKILL)
+        for replica_id in replica_ids:
+            await self.gone(replica_id)
+
+    async def stop(self, replica_id: str) -> None:
+        """SIGTERM, and wait until it is gone."""
+        self.replicas[replica_id].should_run = False
+        self.signal(replica_id, signal.SIGTERM)
+        self.signal(replica_id, signal.SIGCONT)
+        await self.gone(replica_id)
+
+    async def gone(self, replica_id: str, *, timeout: float = 30.0) -> None:
+        """Wait until its process has ended. Raises ReplicaError."""
+        replica = self.replicas[replica_id]
+        async with asyncio.timeout(timeout):
+            while replica.is_up:
+                await asyncio.sleep(0.01)
+
+    def stop_all(self) -> None:
+        """End every process, by force."""
+        for replica in self.replicas.values():
+            if replica.record is not None:
+                replica.record.signal(signal.SIGKILL)
+        for replica in self.replicas.values():
+            if replica.record is not None:
+                replica.record.wait(10.0)
+
+    def set_clock(self, replica_id: str, seconds: int) -> None:
+        """Put its wall clock so far ahead of the machine's, where clocks can be made to jump."""
+        self.replicas[replica_id].clock_file.write_text(f"{seconds:+}\n")
+
+    def unexpected_deaths(self) -> list[str]:
+        """Who should run and does not, and what it said last."""
+        return [
+            f"{replica.id} has died:\n{replica.tail()}"
+            for replica in self.replicas.values()
+            if replica.should_run and not replica.may_die and not replica.is_up
+        ]
+
+    def _pids(self) -> dict[int, str]:
+        return {one.record.pid: one.id for one in self.replicas.values() if one.record is not None}
+
+    # --- asking --------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> list[str]:
+        """Who should run."""
+        return [replica.id for replica in self.replicas.values() if replica.should_run]
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where the API of every replica is."""
+        return {replica.id: replica.api_address for replica in self.replicas.values()}
+
+    def client_config(self) -> ClientConfig:
+        """An administrator's way in."""
+        return ClientConfig(
+            servers=tuple(self.addresses.values()),
+            ca=self._ca.certificate,
+            certificate=self._admin.certificate,
+            key=self._admin.key,
+        )
+
+    async def status(self, replica_id: str) -> cluster_pb2.ClusterStatusResponse | None:
+        """What a replica says of itself; None if it does not answer."""
+        request = cluster_pb2.ClusterStatusRequest()
+        try:
+            return await self.transport.unary(
+                self.replicas[replica_id].api_address, STATUS, request, timeout=_ASK_TIMEOUT
+            )
+        except H9sError:
+            return None
+
+    async def statuses(self) -> dict[str, cluster_pb2.ClusterStatusResponse]:
+        """What those that run say; who does not answer is left out."""
+        names = self.running
+        answers = await asyncio.gather(*(self.status(name) for name in names))
+        return {name: answer for name, answer in zip(names, answers, strict=True) if answer is not None}
+
+    async def leader(self) -> str:
+        """Who leads, of those that say so the one of the latest term; empty if nobody."""
+        leaders = [(one.term, name) for name, one in (await self.statuses()).items() if one.role == "leader"]
+        return max(leaders)[1] if leaders else ""
+
+    async def await_level(self, *, timeout: float = 60.0) -> None:
+        """Wait until all that should run answer, agree on a leader, and have applied the same.
+
+        Raises ReplicaError with what is missing, also if a replica has died.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while missing := await self._missing():
+            if deaths := self.unexpected_deaths():
+                raise ReplicaError("; ".join(deaths))
+            if loop.time() > deadline:
+                raise ReplicaError(f"not level after {timeout:g} s: {missing}")
+            await asyncio.sleep(0.05)
+
+    async def is_whole(self) -> bool:
+        """Whether all that should run answer and agree on a leader."""
+        statuses = await self.statuses()
+        leaders = {(one.leader_id, one.term) for one in statuses.values()}
+        return len(statuses) == len(self.running) and len(leaders) == 1 and bool(next(iter(leaders))[0])
+
+    async def _missing(self) -> str:
+        statuses = await self.statuses()
+        silent = [name for name in self.running if name not in statuses]
+        if silent:
+            return f"no answer from {', '.join(silent)}"
+        leaders = {(one.leader_id, one.term) for one in statuses.values()}
+        if len(leaders) != 1 or not next(iter(leaders))[0]:
+            return f"no leader that all agree on: {leaders}"
+        applied = {name: (one.applied_index, one.revision) for name, one in statuses.items()}
+        if len(set(applied.values())) != 1:
+            return f"applied index and revision differ: {applied}"
+        return ""
+
+
+@asynccontextmanager
+async def real_replicas(folder: Path, **settings: Any) -> AsyncIterator[Replicas]:
+    """Three apiservers that are up and agree; ended, whatever happens, with the block."""
+    replicas = Replicas(folder, **settings)
+    try:
+        for replica_id in FOUNDERS:
+            await replicas.add(replica_id)
+        for replica_id in FOUNDERS:
+            replicas.configure(replicas.replicas[replica_id])
+            replicas.run_program(replicas.replicas[replica_id], "init")
+            replicas.start(replica_id)
+        await replicas.await_level()
+        yield replicas
+    finally:
+        replicas.stop_all()
+        await replicas.network.close()
+        await replicas.transport.close()
