@@ -33,8 +33,8 @@ CLUSTER_ID = "robustness"
 FOUNDERS = ("r1", "r2", "r3")
 _PORTS_EACH = 10
 _ASK_TIMEOUT = 2.0
-#: Where Debian's package puts the library that makes a process believe in another time.
-FAKE_CLOCK = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+#: The library that makes a process believe in another time (Debian: libfaketime), where it is installed.
+FAKE_CLOCK = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 class ReplicaError(AssertionError):
@@ -108,7 +108,7 @@ class Replicas:
         self, folder: Path, *, timings: dict[str, Any] | None = None, fake_clocks: bool = False
     ) -> None:
         self.folder = folder
-        self.fake_clocks = fake_clocks and FAKE_CLOCK.exists()
+        self.fake_clocks = fake_clocks and FAKE_CLOCK is not None
         self._timings = timings or {}
         self._rng = system_random()
         self._base_port = find_base_port(workers=4, rng=self._rng)

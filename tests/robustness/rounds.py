@@ -21,7 +21,7 @@ from h9s.sim.revision_checks import (
 )
 from h9s.sim.watch_checks import SeenWatch, check_watches
 from tests.robustness.faults import Faults
-from tests.robustness.replicas import ReplicaError, Replicas, real_replicas
+from tests.robustness.replicas import FAKE_CLOCK, ReplicaError, Replicas, real_replicas
 from tests.robustness.traffic import Traffic
 from tests.robustness.watchers import Watcher
 
@@ -52,7 +52,9 @@ class Report:
     def lines(self) -> list[str]:
         """For people."""
         kinds = ", ".join(f"{count} x {name}" for name, count in sorted(self.faults.items()))
+        left_out = [] if FAKE_CLOCK else ["clock jumps were left out: libfaketime is not installed"]
         return [
+            *left_out,
             f"{self.rounds} rounds with {sum(self.faults.values())} faults on real processes: {kinds}",
             f"{self.operations} operations ({self.unknown} of unknown fate), {self.acknowledged} "
             f"acknowledged writes, {self.reads} linearizable reads, {self.revisions} revisions",

@@ -117,6 +117,7 @@ class Traffic:
         self._rng = rng
         self.namespace = namespace
         self._numbers = 0
+        self._server_clock_offset_ms = 0
         self._single = [f"s{number}" for number in range(6)]
         self._groups = [[f"g{group}-{number}" for number in range(3)] for group in range(2)]
 
@@ -245,7 +246,8 @@ class Traffic:
             remaining_ms = self._rng.choice((2_000, 300_000, 0))
             request = api_pb2.CommitRequest(operations=[ops.create(lease(self.namespace, name, value))])
             request.request_id.nonce = self._rng.randbytes(16)
-            request.request_id.issued_at_ms = wall_ms(self._clock) - REQUEST_MAX_AGE_MS + remaining_ms
+            now_ms = wall_ms(self._clock) + self._server_clock_offset_ms
+            request.request_id.issued_at_ms = now_ms - REQUEST_MAX_AGE_MS + remaining_ms
             for _ in range(self._rng.choice((1, 2, 4))):
                 await self._attempt(request, name, value)
                 await asyncio.sleep(self._rng.uniform(0.0, 1.0))
@@ -258,8 +260,10 @@ class Traffic:
             try:
                 limit = self._rng.choice((0.05, 0.5, 2.0))
                 response = await self._transport.unary(server, COMMIT, request, timeout=limit)
-            except RequestExpiredError:
+            except RequestExpiredError as error:
                 self.log.end(handle, Fate.EXPIRED)
+                # The cluster's clock is ahead for good once a leader's was.
+                self._server_clock_offset_ms = error.server_time_ms - wall_ms(self._clock)
                 self.expired += 1
             except _REFUSED:
                 self.log.end(handle, Fate.REFUSED)
