@@ -148,6 +148,13 @@ class OverloadedError(H9sError):
     retriable = True
 
 
+class DiskFullError(H9sError):
+    """The leader's disk is nearly full: nothing that adds data is taken. Nothing was done."""
+
+    reason = "DiskFull"
+    grpc_code = "RESOURCE_EXHAUSTED"
+
+
 class RequestExpiredError(H9sError):
     """A request id older than the oldest one remembered: this attempt did nothing, an earlier one
     may have. `server_time_ms` lets a client with a wrong clock correct it."""

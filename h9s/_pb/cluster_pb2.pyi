@@ -107,6 +107,7 @@ class ClusterStatusResponse(_message.Message):
     OBJECTS_FIELD_NUMBER: _builtins.int
     WATCHERS_FIELD_NUMBER: _builtins.int
     STATE_HASH_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
     replica_id: _builtins.str
     role: _builtins.str
@@ -128,6 +129,8 @@ class ClusterStatusResponse(_message.Message):
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Replica]:
         """Every member, this one included."""
 
+    @_builtins.property
+    def usage(self) -> Global___Usage: ...
     def __init__(
         self,
         *,
@@ -147,14 +150,65 @@ class ClusterStatusResponse(_message.Message):
         objects: _builtins.int = ...,
         watchers: _builtins.int = ...,
         state_hash: _builtins.bytes = ...,
+        usage: Global___Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "compact_revision", b"compact_revision", "journal_bytes", b"journal_bytes", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "objects", b"objects", "replica_id", b"replica_id", "replicas", b"replicas", "revision", b"revision", "role", b"role", "state_hash", b"state_hash", "term", b"term", "version", b"version", "watchers", b"watchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "compact_revision", b"compact_revision", "journal_bytes", b"journal_bytes", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "objects", b"objects", "replica_id", b"replica_id", "replicas", b"replicas", "revision", b"revision", "role", b"role", "state_hash", b"state_hash", "term", b"term", "usage", b"usage", "version", b"version", "watchers", b"watchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClusterStatusResponse: _TypeAlias = ClusterStatusResponse  # noqa: Y015
+
+@_typing.final
+class Usage(_message.Message):
+    """How much a replica uses of what is bounded. Sizes in bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOURNAL_BYTES_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_BYTES_FIELD_NUMBER: _builtins.int
+    RECENT_HISTORY_BYTES_FIELD_NUMBER: _builtins.int
+    REMEMBERED_REQUESTS_FIELD_NUMBER: _builtins.int
+    PENDING_WRITES_FIELD_NUMBER: _builtins.int
+    PENDING_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_RESERVE_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_IS_SHORT_FIELD_NUMBER: _builtins.int
+    journal_bytes: _builtins.int
+    """On disk."""
+    snapshot_bytes: _builtins.int
+    recent_history_bytes: _builtins.int
+    """History in memory."""
+    remembered_requests: _builtins.int
+    """Request ids whose first outcome would be returned."""
+    pending_writes: _builtins.int
+    """Writes that wait for others to be replicated."""
+    pending_bytes: _builtins.int
+    disk_free_bytes: _builtins.int
+    disk_reserve_bytes: _builtins.int
+    """Below this much free space, nothing is written that adds data."""
+    disk_is_short: _builtins.bool
+    def __init__(
+        self,
+        *,
+        journal_bytes: _builtins.int = ...,
+        snapshot_bytes: _builtins.int = ...,
+        recent_history_bytes: _builtins.int = ...,
+        remembered_requests: _builtins.int = ...,
+        pending_writes: _builtins.int = ...,
+        pending_bytes: _builtins.int = ...,
+        disk_free_bytes: _builtins.int = ...,
+        disk_reserve_bytes: _builtins.int = ...,
+        disk_is_short: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free_bytes", b"disk_free_bytes", "disk_is_short", b"disk_is_short", "disk_reserve_bytes", b"disk_reserve_bytes", "journal_bytes", b"journal_bytes", "pending_bytes", b"pending_bytes", "pending_writes", b"pending_writes", "recent_history_bytes", b"recent_history_bytes", "remembered_requests", b"remembered_requests", "snapshot_bytes", b"snapshot_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
 class Replica(_message.Message):

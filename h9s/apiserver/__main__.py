@@ -20,6 +20,7 @@ from h9s.clock import SystemClock, system_random
 from h9s.daemon import run_daemon
 from h9s.errors import H9sError, UsageError
 from h9s.metrics import serve_metrics
+from h9s.raft.disk_space import DiskSpace, free_bytes_of
 from h9s.raft.journal import Journal, TornTail
 from h9s.raft.links import PeerLinks, TlsFiles
 from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore
@@ -96,6 +97,11 @@ async def _serve(settings: Settings, pki: Pki) -> None:
         on_fatal=on_fatal,
         raft=_raft_settings(settings),
         version=__version__,
+        disk=DiskSpace(
+            free_bytes=partial(free_bytes_of, settings.data_dir),
+            reserve_bytes=settings.disk_reserve_bytes,
+            monotonic=clock.monotonic,
+        ),
     )
     server = ApiServer(store, settings=settings, pki=pki, clock=clock, rng=rng)
     try:

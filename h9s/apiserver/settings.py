@@ -67,6 +67,8 @@ class Settings:
     replicas: tuple[ReplicaSettings, ...]
     pki: PkiSettings
     timings: Timings = Timings()
+    #: Free space on the data folder's disk below which nothing is written that adds data.
+    disk_reserve_bytes: int = 256 << 20
 
     @classmethod
     def load(cls, path: Path) -> Settings:
@@ -101,6 +103,7 @@ def parse(document: object, *, source: Path) -> Settings:
             key=pki.path("key"),
         ),
         timings=_timings(top.section("timings", required=False)),
+        disk_reserve_bytes=top.byte_count("diskReserveBytes", Settings.disk_reserve_bytes),
     )
     pki.refuse_others()
     top.refuse_others()
@@ -185,6 +188,14 @@ class _Section:
     def milliseconds(self, name: str, default: int) -> int:
         value = self._take(name, required=False)
         return default if value is None else self._duration(name, value)
+
+    def byte_count(self, name: str, default: int) -> int:
+        value = self._take(name, required=False)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self._fault(name, f"expected a number of bytes, found {value!r}")
+        return value
 
     def millisecond_range(self, name: str, default: tuple[int, int]) -> tuple[int, int]:
         value = self._take(name, required=False)

@@ -130,6 +130,16 @@ class GroupCommit:
         self._schedule_flush()
         return future
 
+    @property
+    def pending(self) -> int:
+        """How many transactions wait."""
+        return len(self._pending)
+
+    @property
+    def pending_bytes(self) -> int:
+        """How large they are together."""
+        return self._pending_bytes
+
     def compact(self, revision: int) -> None:
         """Propose that everybody forgets the history up to `revision`."""
         self._propose_entry([], compact_revision=revision)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from h9s.metrics import LATENCY_BUCKETS, REGISTRY
 
@@ -30,3 +30,14 @@ CONNECTIONS = Counter(
     "h9s_raft_connections_total", "Connections made with other replicas", ["replica"], registry=REGISTRY
 )
 SNAPSHOTS = Counter("h9s_raft_snapshots_total", "Snapshots taken by this replica", registry=REGISTRY)
+BYTES = Gauge("h9s_store_bytes", "How large the store's parts are", ["part"], registry=REGISTRY)
+PENDING_WRITES = Gauge(
+    "h9s_store_pending_writes", "Writes that wait for others to be replicated", registry=REGISTRY
+)
+REMEMBERED_REQUESTS = Gauge(
+    "h9s_store_remembered_requests", "Request ids whose outcome is remembered", registry=REGISTRY
+)
+DISK_FREE_BYTES = Gauge("h9s_store_disk_free_bytes", "Free space on the replica's disk", registry=REGISTRY)
+DISK_IS_SHORT = Gauge(
+    "h9s_store_disk_is_short", "1 while writes that add data are refused for want of space", registry=REGISTRY
+)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from h9s._pb import cluster_pb2, log_pb2
 from h9s.clock import Clock, wall_ms
 from h9s.errors import NotLeaderError, TimeoutExpiredError, UnavailableError
+from h9s.raft.disk_space import DiskSpace
 from h9s.raft.errors import JournalCorruptError, SafetyError
 from h9s.raft.group_commit import GroupCommit
 from h9s.raft.install import RunOffLoop, SnapshotInstaller
@@ -21,6 +22,7 @@ from h9s.raft.node import Links, RaftNode, Role
 from h9s.raft.settings import RaftSettings
 from h9s.raft.snapshot_files import SnapshotFiles
 from h9s.raft.snapshotting import Snapshotting
+from h9s.raft.usage import publish, usage_of
 from h9s.store.model import Change, Outcome
 from h9s.store.protocol import Leadership, View
 from h9s.store.snapshot import StateSnapshot, decode
@@ -75,6 +77,7 @@ class ReplicatedStore:
         settings: StoreSettings | None = None,
         version: str = "",
         run_off_loop: RunOffLoop | None = None,
+        disk: DiskSpace | None = None,
     ) -> None:
         self.cluster_id = cluster_id
         self.replica_id = replica_id
@@ -84,6 +87,8 @@ class ReplicatedStore:
         self._clock = clock
         self._loop = loop
         self._on_fatal = on_fatal
+        self._disk = disk
+        self._snapshots = snapshots
         self._machine = StateMachine()
         self._load(snapshots, journal)
         self._background: set[asyncio.Task[None]] = set()
@@ -223,7 +228,17 @@ class ReplicatedStore:
 
     def submit(self, transaction: log_pb2.Transaction) -> asyncio.Future[Outcome]:
         """Like `propose`, without a deadline and without a coroutine, for those that commit in bulk."""
+        self._check_disk(transaction)
         return self._groups.submit(transaction)
+
+    def _check_disk(self, transaction: log_pb2.Transaction) -> None:
+        """Raise DiskFullError if there is no room for it, unless it was done already."""
+        if self._disk is None or not self.node.role.ready:
+            return
+        refusal = self._disk.refusal(transaction, self._machine.view(), replica_id=self.replica_id)
+        request_id = transaction.request_id
+        if refusal and self._machine.requests.recall(request_id.nonce, request_id.issued_at_ms) is None:
+            raise refusal
 
     def _refusal(self) -> NotLeaderError | None:
         """Why nothing may be proposed here now."""
@@ -308,6 +323,7 @@ class ReplicatedStore:
         """Every replica shortens its log; the leader lets everybody forget what is too old or too much."""
         if not self.node.is_stopped:
             self.node.journal.mark()
+        publish(self.usage())
         if self._snapshotting.is_due:
             self._spawn(self._snapshotting.take())
         if self.node.role.ready and not self._is_leaving:
@@ -334,6 +350,16 @@ class ReplicatedStore:
             self.node.stop()
             self._on_fatal(error)
 
+    def usage(self) -> cluster_pb2.Usage:
+        """How much of everything that is bounded is used."""
+        return usage_of(
+            journal=self.node.journal,
+            snapshots=self._snapshots,
+            machine=self._machine,
+            groups=self._groups,
+            disk=self._disk,
+        )
+
     def status(self) -> cluster_pb2.ClusterStatusResponse:
         """See `protocol.Store`."""
         engine, role = self.node.engine, self.node.role
@@ -352,6 +378,7 @@ class ReplicatedStore:
             journal_bytes=self.node.journal.size_bytes,
             objects=len(self._machine),
             state_hash=self._machine.history_hash,
+            usage=self.usage(),
         )
         for name, address in sorted(self._addresses.items()):
             connected = name == self.replica_id or name in self.node.connected

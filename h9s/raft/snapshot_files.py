@@ -76,6 +76,10 @@ class SnapshotFiles:
         names = [name for name in self._storage.names() if name.startswith(_PREFIX)]
         return [SnapshotInfo.of(name) for name in names]
 
+    def size_bytes(self) -> int:
+        """All of them together."""
+        return sum(self._storage.size(info.name) for info in self.infos())
+
     def latest(self) -> SnapshotInfo | None:
         """The newest snapshot."""
         infos = self.infos()

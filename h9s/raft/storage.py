@@ -36,6 +36,10 @@ class Storage(Protocol):
         """A file's whole content."""
         ...
 
+    def size(self, name: str) -> int:
+        """A file's size in bytes."""
+        ...
+
     def create(self, name: str, *, preallocate_bytes: int) -> AppendFile:
         """Make an empty file whose name survives a power loss; what is preallocated reads as zeros."""
         ...
@@ -67,6 +71,10 @@ class FileStorage:
     def read(self, name: str) -> bytes:
         """See `Storage.read`."""
         return (self._folder / name).read_bytes()
+
+    def size(self, name: str) -> int:
+        """See `Storage.size`."""
+        return (self._folder / name).stat().st_size
 
     def create(self, name: str, *, preallocate_bytes: int) -> AppendFile:
         """See `Storage.create`."""

@@ -42,6 +42,10 @@ class SimDisk:
         content = bytes(file.durable + file.unsynced)
         return content + bytes(max(0, file.reserved_bytes - len(content)))
 
+    def size(self, name: str) -> int:
+        """See `Storage.size`."""
+        return len(self.read(name))
+
     def create(self, name: str, *, preallocate_bytes: int) -> SimAppendFile:
         """See `Storage.create`."""
         if name in self._files:

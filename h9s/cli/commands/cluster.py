@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from h9s._pb import cluster_pb2
-from h9s.cli.options import group, pass_session
+from h9s.cli.options import group, output_option, pass_session
 from h9s.cli.replicas import ClusterView
 from h9s.cli.session import CommandError, Session
 from h9s.cli.tables import align
+from h9s.cli.usage import document, shortages, usage_rows
 from h9s.errors import H9sError
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ def COMMAND() -> None:
 
 
 @COMMAND.command("status")
+@output_option("wide", "yaml", "json")
 @pass_session
-def _status(session: Session) -> None:
+def _status(session: Session, output: str | None) -> None:
     """Ask every replica how it is; fails where no leader has a majority.
 
-    LAG: how many log entries a replica lacks.
+    LAG: how many log entries a replica lacks. -o wide: also how much of everything that is bounded is
+    in use.
     """
 
     async def work(client: Client) -> ClusterView:
@@ -41,7 +44,14 @@ def _status(session: Session) -> None:
     view = session.run(work)
     if not any(view.answers.values()):
         raise CommandError(f"no replica answers (tried {', '.join(view.answers)}); is the cluster running?")
-    click.echo(align(view.rows()), nl=False)
+    if output in ("yaml", "json"):
+        click.echo(document(view, output), nl=False)
+    else:
+        click.echo(align(view.rows()), nl=False)
+    if output == "wide":
+        click.echo("\n" + align(usage_rows(view)), nl=False)
+    for shortage in shortages(view):
+        click.echo(f"warning: {shortage}", err=True)
     if not view.is_healthy:
         raise CommandError(view.summary())
     click.echo(view.summary(), err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from h9s._pb import cluster_pb2, core_pb2
 from h9s.cli.replicas import ClusterView
@@ -222,3 +223,48 @@ def test_the_configuration_is_shown_without_its_secret(howbectl: Howbectl, optio
     assert "- a:1" in stdout
     assert "namespace: team" in stdout
     assert ("REDACTED" in stdout) is not bool(option)
+
+
+# --- what is in use ----------------------------------------------------------------------------
+
+
+def _with_usage(name: str) -> cluster_pb2.ClusterStatusResponse:
+    status = _status(name)
+    status.objects, status.watchers, status.compact_revision = 12, 3, 40
+    status.usage.journal_bytes, status.usage.snapshot_bytes = 3 << 20, 1536
+    status.usage.remembered_requests, status.usage.disk_free_bytes = 7, 300 << 20
+    status.usage.disk_reserve_bytes = 256 << 20
+    return status
+
+
+def test_wide_shows_how_much_of_everything_bounded_is_in_use(
+    cluster: FakeCluster, howbectl: Howbectl
+) -> None:
+    cluster.statuses = {"a:1": _with_usage("r1"), "b:1": _with_usage("r2"), "c:1": _with_usage("r3")}
+    lines = howbectl("cluster status -o wide").lines
+    table = lines[lines.index("") + 1 :]
+    assert table[0].split()[:4] == ["REPLICA", "OBJECTS", "JOURNAL", "SNAPSHOTS"]
+    assert table[1].split() == ["r1", "12", "3MiB", "1.5KiB", "0B", "40", "3", "7", "0", "300MiB"]
+
+
+@pytest.mark.parametrize(("short", "says"), [("r1", "takes nothing that adds data"), ("r2", "in reserve\n")])
+def test_a_disk_that_is_nearly_full_is_told(
+    cluster: FakeCluster, howbectl: Howbectl, short: str, says: str
+) -> None:
+    statuses = {name: _with_usage(name) for name in ("r1", "r2", "r3")}
+    statuses[short].usage.disk_is_short = True
+    cluster.statuses = dict(zip(("a:1", "b:1", "c:1"), statuses.values(), strict=True))
+    stderr = howbectl("cluster status").stderr
+    assert f"warning: the disk of {short} is nearly full: 300MiB free" in stderr
+    assert says in stderr
+
+
+@pytest.mark.parametrize("output", ["yaml", "json"])
+def test_everything_can_be_had_for_programs(cluster: FakeCluster, howbectl: Howbectl, output: str) -> None:
+    cluster.statuses = {"a:1": _with_usage("r1"), "b:1": _with_usage("r2")}
+    cluster.kill("c:1")
+    found = yaml.safe_load(howbectl(f"cluster status -o {output}").stdout)
+    replicas = {replica["address"]: replica["status"] for replica in found["replicas"]}
+    assert replicas["c:1"] is None
+    assert replicas["a:1"]["usage"]["journalBytes"] == 3 << 20
+    assert (replicas["b:1"]["role"], replicas["b:1"]["revision"]) == ("follower", 77)
