@@ -17,6 +17,8 @@ from h9s.raft.errors import SnapshotCorruptError
 from h9s.raft.storage import Storage
 
 _KEPT = 2
+#: Written between two syncs: a long sync would make those of the journal wait.
+_SYNC_BYTES = 1 << 20
 _PREFIX, _SUFFIX = "snapshot-", ".snap"
 #: While it is being written.
 _UNFINISHED = "unfinished-"
@@ -131,8 +133,13 @@ class SnapshotFiles:
         unfinished = f"{_UNFINISHED}{next(self._numbers)}-{info.name}"
         file = self._storage.create(unfinished, preallocate_bytes=0)
         try:
+            unsynced = 0
             for piece in pieces:
                 file.append(piece)
+                unsynced += len(piece)
+                if unsynced >= _SYNC_BYTES:
+                    file.sync()
+                    unsynced = 0
             file.sync()
         finally:
             file.close()

@@ -7,12 +7,13 @@ in its `state_hash`.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from h9s._pb import log_pb2
 from h9s.errors import InvalidError
-from h9s.store.keyspace import EMPTY, Groups, KeyspaceEditor, KeyspaceView
+from h9s.store.keyspace import EMPTY, Groups, KeyspaceEditor
 from h9s.store.model import Change, Failure, FailureKind, KeyValue, Outcome, RevisionRecord
 from h9s.store.requests import Remembered
 
@@ -21,6 +22,8 @@ FORMAT_VERSION = 1
 #: About how much one part holds, in bytes.
 _PART_BYTES = 128 << 10
 _ITEM_OVERHEAD = 64
+#: Keys that are sorted at a time.
+_RUN = 4096
 
 
 class StateSnapshot(NamedTuple):
@@ -53,7 +56,7 @@ def encode(snapshot: StateSnapshot) -> Iterator[bytes]:
     )
     yield log_pb2.SnapshotPart(header=header).SerializeToString()
     part, size = log_pb2.SnapshotPart(), 0
-    for item in KeyspaceView(snapshot.groups, revision=snapshot.revision):
+    for item in _in_order(snapshot.groups):
         _fill_item(part.items.add(), item)
         size += _ITEM_OVERHEAD + len(item.value)
         if size >= _PART_BYTES:
@@ -71,6 +74,17 @@ def encode(snapshot: StateSnapshot) -> Iterator[bytes]:
             yield part.SerializeToString()
             part, size = log_pb2.SnapshotPart(), 0
     yield part.SerializeToString()
+
+
+def _in_order(groups: Groups) -> Iterator[KeyValue]:
+    """All items by key. Sorted in runs: one sort of a large group would keep the interpreter, and with it
+    the event loop, for too long."""
+    for name in sorted(groups):
+        group = groups[name]
+        keys = list(group)
+        runs = [sorted(keys[start : start + _RUN]) for start in range(0, len(keys), _RUN)]
+        for key in heapq.merge(*runs):
+            yield group[key]
 
 
 def decode(parts: Iterable[bytes]) -> StateSnapshot:
