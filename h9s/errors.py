@@ -126,6 +126,14 @@ class CompactedError(H9sError):
     grpc_code = "OUT_OF_RANGE"
 
 
+class HistoryNotHeldError(H9sError):
+    """This replica has not kept the revision asked for, although the cluster has not forgotten it:
+    another replica may have it."""
+
+    reason = "HistoryNotHeld"
+    grpc_code = "OUT_OF_RANGE"
+
+
 class FutureRevisionError(H9sError):
     """The revision asked for does not exist yet."""
 

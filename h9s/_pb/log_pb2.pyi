@@ -70,6 +70,9 @@ class Transaction(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     GUARDS_FIELD_NUMBER: _builtins.int
     MUTATIONS_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    author: _builtins.str
+    """Who asked for it, such as "admin/alice", for the history; has no part in what is done."""
     @_builtins.property
     def request_id(self) -> _api_pb2.RequestId: ...
     @_builtins.property
@@ -82,10 +85,11 @@ class Transaction(_message.Message):
         request_id: _api_pb2.RequestId | None = ...,
         guards: _abc.Iterable[Global___Guard] | None = ...,
         mutations: _abc.Iterable[Global___Mutation] | None = ...,
+        author: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["guards", b"guards", "mutations", b"mutations", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "guards", b"guards", "mutations", b"mutations", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -612,9 +616,11 @@ class SnapshotHeader(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
     FEATURE_LEVEL_FIELD_NUMBER: _builtins.int
+    HISTORY_FLOOR_FIELD_NUMBER: _builtins.int
     format_version: _builtins.int
     revision: _builtins.int
     compact_revision: _builtins.int
+    """The revisions in this snapshot begin after this."""
     now_ms: _builtins.int
     request_floor_ms: _builtins.int
     history_hash: _builtins.bytes
@@ -622,6 +628,10 @@ class SnapshotHeader(_message.Message):
     requests: _builtins.int
     feature_level: _builtins.int
     """See LogEntry; absent: 1."""
+    history_floor: _builtins.int
+    """The floor of the history; older revisions than this snapshot holds are in the replicas' archives.
+    Unset: compact_revision.
+    """
     def __init__(
         self,
         *,
@@ -634,12 +644,15 @@ class SnapshotHeader(_message.Message):
         items: _builtins.int = ...,
         requests: _builtins.int = ...,
         feature_level: _builtins.int = ...,
+        history_floor: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_history_floor", b"_history_floor", "history_floor", b"history_floor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compact_revision", b"compact_revision", "feature_level", b"feature_level", "format_version", b"format_version", "history_hash", b"history_hash", "items", b"items", "now_ms", b"now_ms", "request_floor_ms", b"request_floor_ms", "requests", b"requests", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_history_floor", b"_history_floor", "compact_revision", b"compact_revision", "feature_level", b"feature_level", "format_version", b"format_version", "history_floor", b"history_floor", "history_hash", b"history_hash", "items", b"items", "now_ms", b"now_ms", "request_floor_ms", b"request_floor_ms", "requests", b"requests", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__history_floor: _TypeAlias = _typing.Literal["history_floor"]  # noqa: Y015
+    _WhichOneofArgType__history_floor: _TypeAlias = _typing.Literal["_history_floor", b"_history_floor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__history_floor) -> _WhichOneofReturnType__history_floor | None: ...
 
 Global___SnapshotHeader: _TypeAlias = SnapshotHeader  # noqa: Y015
 
@@ -680,8 +693,10 @@ class SnapshotRevision(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     TIME_MS_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     time_ms: _builtins.int
+    author: _builtins.str
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotChange]: ...
     def __init__(
@@ -690,10 +705,11 @@ class SnapshotRevision(_message.Message):
         revision: _builtins.int = ...,
         time_ms: _builtins.int = ...,
         changes: _abc.Iterable[Global___SnapshotChange] | None = ...,
+        author: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "revision", b"revision", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "changes", b"changes", "revision", b"revision", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What may go wrong below the store. All of these end the process: going on could lose data."""
+"""What may go wrong below the store. All but a damaged archive end the process: going on could lose data."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ class JournalTailDamagedError(JournalCorruptError):
 
 class SnapshotCorruptError(InternalError):
     """A snapshot that had been written whole is damaged, or another cluster's."""
+
+
+class ArchiveDamagedError(InternalError):
+    """The archive of old revisions is damaged, or another cluster's. It is derived data and replaced."""
 
 
 class SafetyError(InternalError):

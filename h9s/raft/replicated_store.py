@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 from h9s._pb import cluster_pb2, log_pb2
-from h9s.clock import Clock, wall_ms
+from h9s.clock import Clock
 from h9s.errors import NotLeaderError, TimeoutExpiredError, UnavailableError
+from h9s.raft.archiving import Archiving, HistorySettings
 from h9s.raft.disk_space import DiskSpace
 from h9s.raft.errors import JournalCorruptError, SafetyError
 from h9s.raft.group_commit import GroupCommit
+from h9s.raft.history_archive import HistoryArchive
 from h9s.raft.install import RunOffLoop, SnapshotInstaller
 from h9s.raft.journal import Journal
 from h9s.raft.metrics import APPLIED_ENTRIES, LEADER_CHANGES
@@ -23,10 +25,14 @@ from h9s.raft.settings import RaftSettings
 from h9s.raft.snapshot_files import SnapshotFiles
 from h9s.raft.snapshotting import Snapshotting
 from h9s.raft.usage import publish, usage_of
+from h9s.raft.versions import AUTHORS_LEVEL
 from h9s.store.model import Change, Outcome
+from h9s.store.past import Past
 from h9s.store.protocol import Leadership, View
 from h9s.store.snapshot import StateSnapshot, decode
 from h9s.store.state_machine import FORMAT_VERSION, StateMachine
+
+T = TypeVar("T")
 
 #: How long a leader that shuts down waits for a follower to take over.
 _HAND_OVER_SECONDS = 1.0
@@ -42,8 +48,7 @@ class StoreSettings:
     max_group: int = 1000
     #: Entries of this proposer that are under way at once.
     max_entries_in_flight: int = 2
-    history_max_bytes: int = 128 << 20
-    history_max_age: float = 600.0
+    history: HistorySettings = field(default_factory=HistorySettings)
     compaction_interval: float = 5.0
     #: A snapshot is taken when the log has grown by this much since the last.
     snapshot_min_entries: int = 50_000
@@ -78,6 +83,7 @@ class ReplicatedStore:
         version: str = "",
         run_off_loop: RunOffLoop | None = None,
         disk: DiskSpace | None = None,
+        open_archive: Callable[[], HistoryArchive] | None = None,
     ) -> None:
         self.cluster_id = cluster_id
         self.replica_id = replica_id
@@ -96,6 +102,7 @@ class ReplicatedStore:
         self._change_waiters: list[asyncio.Future[None]] = []
         self._callbacks: list[Callable[[Leadership], None]] = []
         self._compaction_timer: asyncio.TimerHandle | None = None
+        self._archiving_timer: asyncio.TimerHandle | None = None
         self.node = RaftNode(
             replica_id=replica_id,
             members=sorted(addresses),
@@ -118,7 +125,15 @@ class ReplicatedStore:
             clock=clock,
             loop=loop,
         )
-        off_loop = run_off_loop or partial(loop.run_in_executor, None)
+        self._off_loop = off_loop = run_off_loop or partial(loop.run_in_executor, None)
+        self._archiving = Archiving(
+            machine=self._machine,
+            open_archive=open_archive,
+            all_archive=lambda: self._machine.feature_level >= AUTHORS_LEVEL,
+            run_off_loop=off_loop,
+            clock=clock,
+            settings=self._settings.history,
+        )
         self._installer = SnapshotInstaller(
             engine=self.node.engine,
             files=snapshots,
@@ -155,6 +170,7 @@ class ReplicatedStore:
         """Begin to take part."""
         self.node.start()
         self._schedule_compaction()
+        self._schedule_archiving()
 
     async def stop(self, *, hand_over: bool = True) -> None:
         """Take no part any more; whoever waits is told that the outcome is open.
@@ -169,12 +185,14 @@ class ReplicatedStore:
         self.node.stop()
         if is_orderly:
             self.node.journal.mark()
-        if self._compaction_timer is not None:
-            self._compaction_timer.cancel()
+        for timer in (self._compaction_timer, self._archiving_timer):
+            if timer is not None:
+                timer.cancel()
         self._reject_pending()
         for task in list(self._background):
             task.cancel()
         self._groups.abandon(UnavailableError("this replica is shutting down"))
+        self._archiving.close()
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -187,6 +205,16 @@ class ReplicatedStore:
     def compact_revision(self) -> int:
         """See `protocol.Store`."""
         return self._machine.history.compact_revision
+
+    @property
+    def recent_revision(self) -> int:
+        """See `protocol.Store`."""
+        return self._machine.history.recent_revision
+
+    async def look_back(self, work: Callable[[Past], T]) -> T:
+        """See `protocol.Store`."""
+        past = self._archiving.past
+        return cast("T", await self._off_loop(lambda: work(past)))
 
     @property
     def machine(self) -> StateMachine:
@@ -229,6 +257,8 @@ class ReplicatedStore:
     def submit(self, transaction: log_pb2.Transaction) -> asyncio.Future[Outcome]:
         """Like `propose`, without a deadline and without a coroutine, for those that commit in bulk."""
         self._check_disk(transaction)
+        if transaction.author and self._machine.feature_level < AUTHORS_LEVEL:
+            transaction.ClearField("author")
         return self._groups.submit(transaction)
 
     def _check_disk(self, transaction: log_pb2.Transaction) -> None:
@@ -327,15 +357,19 @@ class ReplicatedStore:
         if self._snapshotting.is_due:
             self._spawn(self._snapshotting.take())
         if self.node.role.ready and not self._is_leaving:
-            history = self._machine.history
-            horizon = history.revision_at(wall_ms(self._clock) - int(self._settings.history_max_age * 1000))
-            if history.size_bytes > self._settings.history_max_bytes:
-                horizon = max(horizon, history.compact_revision + len(history) // 4)
-            if horizon > history.compact_revision:
+            horizon = self._archiving.horizon()
+            if horizon > self.compact_revision:
                 self._groups.compact(horizon)
             if self.node.cluster_level() > self._machine.feature_level:
                 self._groups.raise_feature_level(self.node.cluster_level())
         self._schedule_compaction()
+
+    def _schedule_archiving(self) -> None:
+        self._archiving_timer = self._loop.call_later(self._settings.history.interval, self._archive)
+
+    def _archive(self) -> None:
+        self._spawn(self._archiving.run())
+        self._schedule_archiving()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Work beside the loop's callbacks; its failure is the replica's end."""

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 #: Of this version. 1: the first. 2: members that change, and who wrote a revision.
 FEATURE_LEVEL = 2
+#: From here on revisions say who wrote them, and old ones are in archives instead of in memory.
+AUTHORS_LEVEL = 2
 
 
 class PeerHello(NamedTuple):

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from h9s.clock import LoopClock
+from h9s.raft.archiving import HistorySettings
 from h9s.raft.errors import JournalError
 from h9s.raft.journal import Journal, TornTail
 from h9s.raft.node import RaftNode
@@ -21,6 +22,7 @@ from h9s.raft.settings import RaftSettings
 from h9s.raft.snapshot_files import SnapshotFiles
 from h9s.sim.disk import SimDisk
 from h9s.sim.network import SimNetwork
+from h9s.sim.past_checks import Chronicle, SimArchive
 from h9s.store.protocol import Leadership
 
 
@@ -52,7 +54,9 @@ class ObservedStore(ReplicatedStore):
     def apply(self, index: int, command: bytes) -> None:
         """See `ReplicatedStore.apply`."""
         self.observer.applied(self.replica_id, index, command)
+        before = self.revision
         super().apply(index, command)
+        self.observer.chronicle.applied(self.replica_id, self.machine.history.after(before))
 
 
 class SimReplicas:
@@ -84,6 +88,8 @@ class SimReplicas:
         self.on_role_change: Callable[[str, Leadership], None] = lambda name, leadership: None
         self._rng = rng
         self._disks = {name: SimDisk(rng, on_sync=partial(self._synced, name)) for name in names}
+        self._archives = {name: SimArchive(self._disks[name]) for name in names}
+        self.chronicle = Chronicle(self.fail)
         #: The longest that a sync takes, in seconds.
         self.sync_seconds = dict.fromkeys(names, 0.0)
         self._clock_offsets = {name: rng.uniform(-0.2, 0.2) for name in names}
@@ -127,6 +133,7 @@ class SimReplicas:
             rng=random.Random(self._rng.getrandbits(64)),
             loop=self.loop,
             on_fatal=lambda error: self._stopped(name, error),
+            open_archive=lambda: self._archives[name],
             raft=self._raft_settings,
             settings=self._store_settings,
         )
@@ -149,6 +156,8 @@ class SimReplicas:
         self.network.detach(name)
         await store.stop(hand_over=False)
         self._disks[name].crash()
+        if self._rng.random() < 0.1:
+            self._archives[name] = SimArchive(self._disks[name])
 
     async def leave(self, name: str) -> None:
         """Stop a replica in an orderly way: it hands its leadership over."""
@@ -307,7 +316,16 @@ def _store_settings(rng: random.Random) -> StoreSettings:
     entries_in_flight, max_group = rng.choice(((1, 1000), (2, 4), (8, 1)))
     return StoreSettings(
         compaction_interval=1.0,
-        history_max_age=4.0,
+        history=HistorySettings(
+            max_age=rng.choice((4.0, 60.0)),
+            max_bytes=rng.choice((20_000, 512 << 20)),
+            recent_max_bytes=rng.choice((0, 4_000, 1 << 20)),
+            recent_max_age=rng.choice((0.5, 4.0)),
+            unarchived_max_age=4.0,
+            interval=rng.choice((0.2, 1.0)),
+            batch_min_bytes=rng.choice((1, 4_000)),
+            batch_max_age=1.0,
+        ),
         max_entries_in_flight=entries_in_flight,
         max_group=max_group,
         snapshot_min_entries=rng.choice((5, 40, 1_000_000)),

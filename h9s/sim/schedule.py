@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from h9s.sim.faults import FaultInjector
 from h9s.sim.replicas import TRACE_LENGTH, SimReplicas, Trace
@@ -67,6 +68,8 @@ async def _live(seed: int, lines: deque[str]) -> SimResult:
         await task
     await _heal_and_compare(replicas, latency)
     _check_survival(replicas, acknowledged)
+    for name, store in sorted(replicas.stores.items()):
+        await store.look_back(partial(replicas.chronicle.check_all, name))
     return SimResult(
         seed=seed,
         failures=tuple(replicas.failures),

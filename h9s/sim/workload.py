@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
+from functools import partial
 
 from h9s._pb import api_pb2, log_pb2
 from h9s.errors import H9sError, NotLeaderError
+from h9s.raft.replicated_store import ReplicatedStore
 from h9s.sim.replicas import SimReplicas
 from h9s.store.model import FailureKind, Outcome
+from h9s.store.past import Past
 
 COUNTER = "/sim/Counter//total"
 
@@ -43,7 +46,15 @@ class SimClient:
         while self._replicas.loop.time() < until:
             await asyncio.sleep(self._rng.uniform(0.0, 0.1))
             act = self._rng.choice(
-                (self._write, self._increment, self._increment, self._read, self._read, self._write_many)
+                (
+                    self._write,
+                    self._increment,
+                    self._increment,
+                    self._read,
+                    self._read,
+                    self._read_the_past,
+                    self._write_many,
+                )
             )
             await act(until)
 
@@ -112,6 +123,18 @@ class SimClient:
             self._replicas.fail(f"{name} read {value} when {expected} had been acknowledged")
         if store.revision < revision:
             self._replicas.fail(f"{name} read at revision {store.revision} when {revision} was acknowledged")
+
+    async def _read_the_past(self, _until: float) -> None:
+        """Whatever a replica tells of an old revision is what was applied then."""
+        name = self._any_replica()
+        if name is not None:
+            store = self._replicas.stores[name]
+            await store.look_back(partial(self._check_the_past, name, store))
+
+    def _check_the_past(self, name: str, store: ReplicatedStore, past: Past) -> None:
+        # Once it is dead, its disk is another process's.
+        if self._replicas.stores.get(name) is store:
+            self._replicas.chronicle.check_some(name, past, self._rng)
 
     async def _commit(self, transaction: log_pb2.Transaction, until: float) -> Outcome | None:
         """Try replica after replica under one id; None if the time is up and the outcome open."""

@@ -35,6 +35,33 @@ class RevisionRecord(NamedTuple):
     #: The state machine's clock when it was applied, milliseconds since 1970.
     time_ms: int
     changes: tuple[Change, ...]
+    #: Who asked for it ("admin/alice"); empty where that is not known.
+    author: str = ""
+
+
+class KeyRange(NamedTuple):
+    """The keys `first <= key < end`; keys sort as their UTF-8 bytes do."""
+
+    first: str
+    end: str
+
+    @classmethod
+    def only(cls, key: str) -> KeyRange:
+        """One key."""
+        return cls(key, key + "\0")
+
+    @classmethod
+    def under(cls, prefix: str) -> KeyRange:
+        """What begins with `prefix`, which must not be empty."""
+        return cls(prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1))
+
+    def covers(self, key: str) -> bool:
+        """Whether the key is one of them."""
+        return self.first <= key < self.end
+
+
+#: Every key begins with a slash.
+ALL_KEYS = KeyRange.under("/")
 
 
 class FailureKind(Enum):

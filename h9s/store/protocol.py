@@ -7,10 +7,15 @@ Semantics follow etcd's (KV, Txn, Watch). Implementations: `h9s.raft.replicated_
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from h9s._pb import cluster_pb2, log_pb2
-from h9s.store.model import Change, KeyValue, Outcome
+from h9s.store.model import Change, KeyRange, KeyValue, Outcome, RevisionRecord
+
+if TYPE_CHECKING:
+    from h9s.store.past import Past
+
+T = TypeVar("T")
 
 
 class View(Protocol):
@@ -27,6 +32,41 @@ class View(Protocol):
 
     def scan(self, prefix: str, *, after: str = "", limit: int = 0) -> list[KeyValue]:
         """What starts with `prefix` and sorts after the key `after`, by key; at most `limit` (0: all)."""
+        ...
+
+
+class HistoryReader(Protocol):
+    """The older revisions `first_revision < r <= last_revision`, wherever they are kept.
+
+    Every method may block, and be called from any thread. Raises HistoryNotHeldError for what is no
+    longer there.
+    """
+
+    @property
+    def first_revision(self) -> int:
+        """The changes after this revision are held."""
+        ...
+
+    @property
+    def last_revision(self) -> int:
+        """Up to this one."""
+        ...
+
+    def values_before(self, keys: KeyRange, *, after: int, up_to: int) -> dict[str, KeyValue | None]:
+        """What those of `keys` were at revision `after` that a revision in `after < r <= up_to` changed."""
+        ...
+
+    def records(
+        self, keys: KeyRange, *, after: int, up_to: int, limit: int = 0, newest_first: bool = False
+    ) -> list[RevisionRecord]:
+        """The revisions in `after < r <= up_to` that changed some of `keys`, with those changes alone.
+
+        Ascending, or newest first; at most `limit` (0: all).
+        """
+        ...
+
+    def revision_at(self, time_ms: int) -> int:
+        """The last revision held that is not younger than `time_ms`; `first_revision` if all are."""
         ...
 
 
@@ -58,17 +98,28 @@ class Store(Protocol):
         """The floor of the history: revisions below it cannot be read, changes up to it not be replayed."""
         ...
 
-    def view(self, revision: int = 0) -> View:
-        """The state at `revision` (0: the latest applied here).
+    @property
+    def recent_revision(self) -> int:
+        """What has changed after this is in memory: `view` and `changes` answer at once. For older
+        revisions, down to the floor, there is `look_back`."""
+        ...
 
-        Raises CompactedError below the floor, FutureRevisionError above the latest.
+    def view(self, revision: int = 0) -> View:
+        """The state at `revision` (0: the latest applied here), which must be a recent one.
+
+        Takes some microseconds for every revision since then. Raises CompactedError below
+        `recent_revision`, FutureRevisionError above the latest.
         """
+        ...
+
+    async def look_back(self, work: Callable[[Past], T]) -> T:
+        """What `work` finds in the whole history, from the floor to now. It runs beside the event loop."""
         ...
 
     def changes(self, after_revision: int, *, limit: int = 1000) -> list[tuple[int, tuple[Change, ...]]]:
         """The revisions after `after_revision`, ascending, whole, without a gap; at most `limit`.
 
-        Raises CompactedError if some of them are no longer known.
+        Raises CompactedError if some of them are not in memory any more.
         """
         ...
 

@@ -32,7 +32,10 @@ class StateSnapshot(NamedTuple):
     groups: Groups
     objects: int
     revision: int
+    #: The floor of the history.
     compact_revision: int
+    #: `history` begins after this; what is between the floor and this is in archives.
+    recent_revision: int
     now_ms: int
     request_floor_ms: int
     history_hash: bytes
@@ -46,7 +49,8 @@ def encode(snapshot: StateSnapshot) -> Iterator[bytes]:
     header = log_pb2.SnapshotHeader(
         format_version=FORMAT_VERSION,
         revision=snapshot.revision,
-        compact_revision=snapshot.compact_revision,
+        compact_revision=snapshot.recent_revision,
+        history_floor=snapshot.compact_revision,
         now_ms=snapshot.now_ms,
         request_floor_ms=snapshot.request_floor_ms,
         history_hash=snapshot.history_hash,
@@ -110,7 +114,8 @@ def decode(parts: Iterable[bytes]) -> StateSnapshot:
         groups=editor.finish(),
         objects=objects,
         revision=header.revision,
-        compact_revision=header.compact_revision,
+        compact_revision=_floor(header),
+        recent_revision=header.compact_revision,
         now_ms=header.now_ms,
         request_floor_ms=header.request_floor_ms,
         history_hash=header.history_hash,
@@ -118,6 +123,11 @@ def decode(parts: Iterable[bytes]) -> StateSnapshot:
         requests=tuple(requests),
         feature_level=max(1, header.feature_level),
     )
+
+
+def _floor(header: log_pb2.SnapshotHeader) -> int:
+    """A version that had no archives wrote no floor of its own: everything above it was there."""
+    return header.history_floor if header.HasField("history_floor") else header.compact_revision
 
 
 def _fill_item(target: log_pb2.SnapshotItem, item: KeyValue) -> None:
@@ -134,6 +144,7 @@ def _item(source: log_pb2.SnapshotItem) -> KeyValue:
 def _fill_revision(target: log_pb2.SnapshotRevision, record: RevisionRecord) -> int:
     target.revision = record.revision
     target.time_ms = record.time_ms
+    target.author = record.author
     size = _ITEM_OVERHEAD
     for change in record.changes:
         filled = target.changes.add()
@@ -152,7 +163,7 @@ def _revision(source: log_pb2.SnapshotRevision) -> RevisionRecord:
         previous = _item(change.previous) if change.HasField("previous") else None
         key = change.current.key or change.previous.key
         changes.append(Change(key, source.revision, current, previous))
-    return RevisionRecord(source.revision, source.time_ms, tuple(changes))
+    return RevisionRecord(source.revision, source.time_ms, tuple(changes), source.author)
 
 
 def _fill_request(target: log_pb2.SnapshotRequest, remembered: Remembered) -> None:

@@ -53,7 +53,10 @@ class StateMachine:
         return self._objects
 
     def view(self, revision: int = 0) -> KeyspaceView:
-        """The keys at `revision` (0: the latest). Raises CompactedError, FutureRevisionError."""
+        """The keys at `revision` (0: the latest), which must be a recent one: every change since takes time.
+
+        Raises CompactedError, FutureRevisionError. Older ones: `store.past`.
+        """
         if revision in (0, self.revision):
             return KeyspaceView(self._groups, revision=self.revision, orders=self._orders)
         if revision < 0:
@@ -88,7 +91,8 @@ class StateMachine:
             now_ms=self.now_ms,
             request_floor_ms=self.requests.floor_ms,
             history_hash=self.history_hash,
-            history=tuple(self.history.after(self.history.compact_revision)),
+            recent_revision=self.history.recent_revision,
+            history=tuple(self.history.after(self.history.recent_revision)),
             requests=tuple(self.requests),
             feature_level=self.feature_level,
         )
@@ -100,7 +104,11 @@ class StateMachine:
         self.now_ms = snapshot.now_ms
         self.feature_level = snapshot.feature_level
         self.history_hash = snapshot.history_hash
-        self.history.replace(snapshot.history, compact_revision=snapshot.compact_revision)
+        self.history.replace(
+            snapshot.history,
+            compact_revision=snapshot.compact_revision,
+            recent_revision=snapshot.recent_revision,
+        )
         self.requests.replace(snapshot.requests, floor_ms=snapshot.request_floor_ms)
 
     def state_hash(self) -> bytes:
@@ -157,7 +165,7 @@ class StateMachine:
                 changes.append(change)
         if not changes:
             return Outcome(self.revision)
-        self.history.append(RevisionRecord(revision, self.now_ms, tuple(changes)))
+        self.history.append(RevisionRecord(revision, self.now_ms, tuple(changes), transaction.author))
         return Outcome(revision)
 
     def _mutate(self, mutation: log_pb2.Mutation, revision: int, editor: KeyspaceEditor) -> Change | None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
 from h9s._pb import cluster_pb2, log_pb2
 from h9s.clock import Clock, wall_ms
 from h9s.errors import NotLeaderError
 from h9s.store.model import Change, Outcome
+from h9s.store.past import Past
 from h9s.store.protocol import Leadership, View
 from h9s.store.state_machine import FORMAT_VERSION, StateMachine
+from h9s.testing.memory_archive import MemoryArchive
+
+T = TypeVar("T")
 
 
 class MemoryStore:
@@ -22,6 +27,8 @@ class MemoryStore:
     def __init__(self, *, clock: Clock, replica_id: str = "r1", api_address: str = "") -> None:
         self._clock = clock
         self._machine = StateMachine()
+        #: What is not in memory any more.
+        self.archive: MemoryArchive | None = None
         self._change_waiters: list[asyncio.Future[None]] = []
         self._pending: list[tuple[log_pb2.Transaction, asyncio.Future[Outcome]]] = []
         self._held = False
@@ -37,6 +44,23 @@ class MemoryStore:
     def compact_revision(self) -> int:
         """See `protocol.Store`."""
         return self._machine.history.compact_revision
+
+    @property
+    def recent_revision(self) -> int:
+        """See `protocol.Store`."""
+        return self._machine.history.recent_revision
+
+    async def look_back(self, work: Callable[[Past], T]) -> T:
+        """See `protocol.Store`."""
+        return work(Past(self._machine, self.archive))
+
+    def archive_all(self) -> None:
+        """Hold no history in memory any more, all of it in the archive."""
+        history = self._machine.history
+        if self.archive is None:
+            self.archive = MemoryArchive()
+        self.archive.append(history.after(max(self.archive.last_revision, history.recent_revision)))
+        history.release(self._machine.revision)
 
     def view(self, revision: int = 0) -> View:
         """See `protocol.Store`."""

@@ -15,6 +15,7 @@ from h9s.errors import (
     TooLargeError,
     UnavailableError,
 )
+from h9s.raft.archiving import HistorySettings
 from h9s.raft.errors import SafetyError
 from h9s.raft.replicated_store import StoreSettings
 from h9s.raft.settings import RaftSettings
@@ -365,7 +366,7 @@ async def test_who_waits_for_a_change_is_woken_on_every_replica():
 
 @virtual
 async def test_the_leader_lets_everybody_forget_old_history():
-    settings = StoreSettings(history_max_age=2.0, compaction_interval=0.5)
+    settings = StoreSettings(history=HistorySettings(max_age=2.0), compaction_interval=0.5)
     cluster = await Cluster(settings=settings).start_all()
     for number in range(10):
         await cluster.leader.propose(put(f"k{number}"), timeout=1)
