@@ -77,6 +77,13 @@ class ConflictError(H9sError):
     grpc_code = "ABORTED"
 
 
+class RefusedError(H9sError):
+    """Understood and allowed, but not in the state that things are in; nothing was done."""
+
+    reason = "Refused"
+    grpc_code = "FAILED_PRECONDITION"
+
+
 class UnauthenticatedError(H9sError):
     """The caller did not prove who it is."""
 

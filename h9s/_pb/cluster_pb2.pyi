@@ -219,6 +219,9 @@ class Replica(_message.Message):
     PEER_ADDRESS_FIELD_NUMBER: _builtins.int
     CONNECTED_FIELD_NUMBER: _builtins.int
     LAG_ENTRIES_FIELD_NUMBER: _builtins.int
+    VOTER_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    CAUGHT_UP_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     api_address: _builtins.str
     peer_address: _builtins.str
@@ -226,6 +229,12 @@ class Replica(_message.Message):
     """Whether the answering replica has a connection to it."""
     lag_entries: _builtins.int
     """How many log entries it lacks, as the leader knows; unset on a follower."""
+    voter: _builtins.bool
+    """Otherwise a learner: it gets the log, and counts nowhere."""
+    incarnation: _builtins.int
+    """Which life of the replica's disk takes part; 0: the one that the cluster began with."""
+    caught_up: _builtins.bool
+    """Whether it has everything that was committed a moment ago, as the leader knows; unset on a follower."""
     def __init__(
         self,
         *,
@@ -234,13 +243,21 @@ class Replica(_message.Message):
         peer_address: _builtins.str = ...,
         connected: _builtins.bool = ...,
         lag_entries: _builtins.int | None = ...,
+        voter: _builtins.bool = ...,
+        incarnation: _builtins.int = ...,
+        caught_up: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lag_entries", b"_lag_entries", "lag_entries", b"lag_entries"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_caught_up", b"_caught_up", "_lag_entries", b"_lag_entries", "caught_up", b"caught_up", "lag_entries", b"lag_entries"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lag_entries", b"_lag_entries", "api_address", b"api_address", "connected", b"connected", "id", b"id", "lag_entries", b"lag_entries", "peer_address", b"peer_address"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_caught_up", b"_caught_up", "_lag_entries", b"_lag_entries", "api_address", b"api_address", "caught_up", b"caught_up", "connected", b"connected", "id", b"id", "incarnation", b"incarnation", "lag_entries", b"lag_entries", "peer_address", b"peer_address", "voter", b"voter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__caught_up: _TypeAlias = _typing.Literal["caught_up"]  # noqa: Y015
+    _WhichOneofArgType__caught_up: _TypeAlias = _typing.Literal["_caught_up", b"_caught_up"]  # noqa: Y015
     _WhichOneofReturnType__lag_entries: _TypeAlias = _typing.Literal["lag_entries"]  # noqa: Y015
     _WhichOneofArgType__lag_entries: _TypeAlias = _typing.Literal["_lag_entries", b"_lag_entries"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__caught_up) -> _WhichOneofReturnType__caught_up | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lag_entries) -> _WhichOneofReturnType__lag_entries | None: ...
 
 Global___Replica: _TypeAlias = Replica  # noqa: Y015

@@ -155,10 +155,71 @@ class Mutation(_message.Message):
 Global___Mutation: _TypeAlias = Mutation  # noqa: Y015
 
 @_typing.final
+class Configuration(_message.Message):
+    """Who takes part in consensus: what an entry of the log holds that changes it, as a whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
+    def __init__(
+        self,
+        *,
+        members: _abc.Iterable[Global___Member] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Configuration: _TypeAlias = Configuration  # noqa: Y015
+
+@_typing.final
+class Member(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    VOTER_FIELD_NUMBER: _builtins.int
+    API_ADDRESS_FIELD_NUMBER: _builtins.int
+    PEER_ADDRESS_FIELD_NUMBER: _builtins.int
+    PROMOTE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    incarnation: _builtins.int
+    """Which life of the replica's disk this is; 0: the one that the cluster began with."""
+    voter: _builtins.bool
+    """Otherwise a learner: it gets the log, and counts nowhere."""
+    api_address: _builtins.str
+    peer_address: _builtins.str
+    promote: _builtins.bool
+    """A learner that becomes a voter as soon as it has caught up: it was one before it lost its data."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        incarnation: _builtins.int = ...,
+        voter: _builtins.bool = ...,
+        api_address: _builtins.str = ...,
+        peer_address: _builtins.str = ...,
+        promote: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_address", b"api_address", "id", b"id", "incarnation", b"incarnation", "peer_address", b"peer_address", "promote", b"promote", "voter", b"voter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Member: _TypeAlias = Member  # noqa: Y015
+
+@_typing.final
 class PeerMessage(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TERM_FIELD_NUMBER: _builtins.int
+    SENDER_INCARNATION_FIELD_NUMBER: _builtins.int
+    RECIPIENT_INCARNATION_FIELD_NUMBER: _builtins.int
     APPEND_ENTRIES_FIELD_NUMBER: _builtins.int
     APPEND_ACK_FIELD_NUMBER: _builtins.int
     REQUEST_VOTE_FIELD_NUMBER: _builtins.int
@@ -172,7 +233,11 @@ class PeerMessage(_message.Message):
     TIMEOUT_NOW_FIELD_NUMBER: _builtins.int
     INSTALL_SNAPSHOT_FIELD_NUMBER: _builtins.int
     INSTALL_ACK_FIELD_NUMBER: _builtins.int
+    NOT_MEMBER_FIELD_NUMBER: _builtins.int
     term: _builtins.int
+    sender_incarnation: _builtins.int
+    """Of the sender; and of the recipient, as the sender's configuration has it."""
+    recipient_incarnation: _builtins.int
     @_builtins.property
     def append_entries(self) -> Global___AppendEntries: ...
     @_builtins.property
@@ -201,10 +266,14 @@ class PeerMessage(_message.Message):
     def install_snapshot(self) -> Global___InstallSnapshot: ...
     @_builtins.property
     def install_ack(self) -> Global___InstallAck: ...
+    @_builtins.property
+    def not_member(self) -> Global___NotMember: ...
     def __init__(
         self,
         *,
         term: _builtins.int = ...,
+        sender_incarnation: _builtins.int = ...,
+        recipient_incarnation: _builtins.int = ...,
         append_entries: Global___AppendEntries | None = ...,
         append_ack: Global___AppendAck | None = ...,
         request_vote: Global___RequestVote | None = ...,
@@ -218,12 +287,13 @@ class PeerMessage(_message.Message):
         timeout_now: Global___TimeoutNow | None = ...,
         install_snapshot: Global___InstallSnapshot | None = ...,
         install_ack: Global___InstallAck | None = ...,
+        not_member: Global___NotMember | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "install_ack", b"install_ack", "install_snapshot", b"install_snapshot", "pre_vote_granted", b"pre_vote_granted", "pre_vote_request", b"pre_vote_request", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "request_vote", b"request_vote", "term_notice", b"term_notice", "timeout_now", b"timeout_now", "vote_granted", b"vote_granted"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "install_ack", b"install_ack", "install_snapshot", b"install_snapshot", "not_member", b"not_member", "pre_vote_granted", b"pre_vote_granted", "pre_vote_request", b"pre_vote_request", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "request_vote", b"request_vote", "term_notice", b"term_notice", "timeout_now", b"timeout_now", "vote_granted", b"vote_granted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "install_ack", b"install_ack", "install_snapshot", b"install_snapshot", "pre_vote_granted", b"pre_vote_granted", "pre_vote_request", b"pre_vote_request", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "request_vote", b"request_vote", "term", b"term", "term_notice", b"term_notice", "timeout_now", b"timeout_now", "vote_granted", b"vote_granted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "append_entries", b"append_entries", "body", b"body", "hello", b"hello", "install_ack", b"install_ack", "install_snapshot", b"install_snapshot", "not_member", b"not_member", "pre_vote_granted", b"pre_vote_granted", "pre_vote_request", b"pre_vote_request", "read_index_request", b"read_index_request", "read_index_response", b"read_index_response", "recipient_incarnation", b"recipient_incarnation", "request_vote", b"request_vote", "sender_incarnation", b"sender_incarnation", "term", b"term", "term_notice", b"term_notice", "timeout_now", b"timeout_now", "vote_granted", b"vote_granted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["append_entries", "append_ack", "request_vote", "vote_granted", "term_notice", "read_index_request", "read_index_response", "hello", "pre_vote_request", "pre_vote_granted", "timeout_now", "install_snapshot", "install_ack"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["append_entries", "append_ack", "request_vote", "vote_granted", "term_notice", "read_index_request", "read_index_response", "hello", "pre_vote_request", "pre_vote_granted", "timeout_now", "install_snapshot", "install_ack", "not_member"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -239,6 +309,7 @@ class Hello(_message.Message):
     FEATURE_LEVEL_FIELD_NUMBER: _builtins.int
     API_ADDRESS_FIELD_NUMBER: _builtins.int
     PEER_ADDRESS_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
     replica_id: _builtins.str
     protocol_version: _builtins.int
@@ -247,6 +318,7 @@ class Hello(_message.Message):
     api_address: _builtins.str
     """Where the sender is reached now."""
     peer_address: _builtins.str
+    incarnation: _builtins.int
     def __init__(
         self,
         *,
@@ -256,14 +328,36 @@ class Hello(_message.Message):
         feature_level: _builtins.int = ...,
         api_address: _builtins.str = ...,
         peer_address: _builtins.str = ...,
+        incarnation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_address", b"api_address", "cluster_id", b"cluster_id", "feature_level", b"feature_level", "peer_address", b"peer_address", "protocol_version", b"protocol_version", "replica_id", b"replica_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_address", b"api_address", "cluster_id", b"cluster_id", "feature_level", b"feature_level", "incarnation", b"incarnation", "peer_address", b"peer_address", "protocol_version", b"protocol_version", "replica_id", b"replica_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
+
+@_typing.final
+class NotMember(_message.Message):
+    """The committed configuration of this index does not have the recipient."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NotMember: _TypeAlias = NotMember  # noqa: Y015
 
 @_typing.final
 class AppendEntries(_message.Message):

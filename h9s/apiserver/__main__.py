@@ -39,11 +39,22 @@ def main() -> None:
 
 @main.command()
 @_CONFIG
-def init(config_path: Path) -> None:
+@click.option(
+    "--join",
+    is_flag=True,
+    help="For a replica that a running cluster gets in addition, or that has lost its data: it has no vote "
+    "before it has caught up. Without it: a founding member of a new cluster.",
+)
+def init(config_path: Path, join: bool) -> None:
     """Prepare an empty data folder, once in a replica's life."""
     try:
         settings = Settings.load(config_path)
-        data_dir.initialize(settings.data_dir, cluster_id=settings.cluster_id, replica_id=settings.replica_id)
+        data_dir.initialize(
+            settings.data_dir,
+            cluster_id=settings.cluster_id,
+            replica_id=settings.replica_id,
+            incarnation=data_dir.new_incarnation(system_random()) if join else 0,
+        )
     except H9sError as error:
         _fail(error)
     click.echo(f"initialized {settings.data_dir} for replica {settings.replica_id}")
@@ -55,18 +66,20 @@ def serve(config_path: Path) -> None:
     """Serve until SIGTERM."""
     try:
         settings = Settings.load(config_path)
-        data_dir.require(settings.data_dir, cluster_id=settings.cluster_id, replica_id=settings.replica_id)
+        incarnation = data_dir.require(
+            settings.data_dir, cluster_id=settings.cluster_id, replica_id=settings.replica_id
+        ).incarnation
         pki = Pki.load(settings.pki)
     except H9sError as error:
         _fail(error)
     try:
         with data_dir.locked(settings.data_dir):
-            run_daemon(partial(_serve, settings, pki), name=f"apiserver {settings.replica_id}")
+            run_daemon(partial(_serve, settings, pki, incarnation), name=f"apiserver {settings.replica_id}")
     except UsageError as error:
         _fail(error)
 
 
-async def _serve(settings: Settings, pki: Pki) -> None:
+async def _serve(settings: Settings, pki: Pki, incarnation: int) -> None:
     """Store and server together; whichever fails ends both."""
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[None] = loop.create_future()
@@ -78,7 +91,7 @@ async def _serve(settings: Settings, pki: Pki) -> None:
     if settings.metrics_address:
         serve_metrics(settings.metrics_address)
     clock, rng = SystemClock(), system_random()
-    links = _links(settings, loop)
+    links = _links(settings, loop, incarnation)
     await links.open()
     store = ReplicatedStore(
         cluster_id=settings.cluster_id,
@@ -95,6 +108,8 @@ async def _serve(settings: Settings, pki: Pki) -> None:
         rng=rng,
         loop=loop,
         on_fatal=on_fatal,
+        incarnation=incarnation,
+        on_removed=partial(data_dir.mark_removed, settings.data_dir),
         raft=_raft_settings(settings),
         version=__version__,
         disk=DiskSpace(
@@ -127,17 +142,19 @@ async def _until_failed(failed: asyncio.Future[None]) -> None:
     await failed
 
 
-def _links(settings: Settings, loop: asyncio.AbstractEventLoop) -> PeerLinks:
+def _links(settings: Settings, loop: asyncio.AbstractEventLoop, incarnation: int) -> PeerLinks:
     pki = settings.pki
+    own = next(replica for replica in settings.replicas if replica.id == settings.replica_id)
     return PeerLinks(
         cluster_id=settings.cluster_id,
         replica_id=settings.replica_id,
         listen=settings.peer_address,
-        peers={replica.id: replica.peer_address for replica in settings.replicas},
         tls=TlsFiles(ca=pki.ca, certificate=pki.certificate, key=pki.key),
         loop=loop,
         rng=system_random(),
-        api_address=settings.api_address,
+        api_address=own.api_address,
+        peer_address=own.peer_address,
+        incarnation=incarnation,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,10 +30,20 @@ class DataIdentity(NamedTuple):
     replica_id: str
     #: 0 for a founding member that never lost its data; else a number that no earlier life had.
     incarnation: int = 0
+    #: It was removed from its cluster, and must not start again.
+    removed: bool = False
+
+
+def new_incarnation(rng: random.Random) -> int:
+    """A number that no life of a replica had before."""
+    return rng.getrandbits(62) + 1
 
 
 def initialize(data_dir: Path, *, cluster_id: str, replica_id: str, incarnation: int = 0) -> None:
-    """Mark an empty or missing folder as this replica's. Raises UsageError if it is used already."""
+    """Mark an empty or missing folder as this replica's. Raises UsageError if it is used already.
+
+    `incarnation`: 0 for a founding member; for one that joins, or comes back without its data, a new one.
+    """
     path = data_dir / FILE_NAME
     if data_dir.is_dir() and any(data_dir.iterdir()):
         if path.exists():
@@ -51,6 +62,8 @@ def write(data_dir: Path, identity: DataIdentity) -> None:
     document: dict[str, object] = {"clusterId": identity.cluster_id, "replicaId": identity.replica_id}
     if identity.incarnation:
         document["incarnation"] = identity.incarnation
+    if identity.removed:
+        document["removed"] = True
     path = data_dir / FILE_NAME
     temporary = path.with_suffix(".tmp")
     try:
@@ -70,12 +83,15 @@ def read(data_dir: Path) -> DataIdentity:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         identity = DataIdentity(
-            str(document["clusterId"]), str(document["replicaId"]), int(document.get("incarnation", 0))
+            str(document["clusterId"]),
+            str(document["replicaId"]),
+            int(document.get("incarnation", 0)),
+            bool(document.get("removed", False)),
         )
     except FileNotFoundError as error:
         raise UsageError(
-            f"{data_dir} is not initialized: run `howbe-apiserver init` for a new replica; one that had "
-            "data must not start without it"
+            f"{data_dir} is not initialized: run `howbe-apiserver init` for a founding member of a new "
+            "cluster, `howbe-apiserver init --join` for a replica that is added, or that has lost its data"
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
@@ -87,14 +103,24 @@ def read(data_dir: Path) -> DataIdentity:
 
 
 def require(data_dir: Path, *, cluster_id: str, replica_id: str) -> DataIdentity:
-    """The folder's identity. Raises UsageError unless it is this replica's."""
+    """The folder's identity. Raises UsageError unless it is this replica's, and if that was removed."""
     identity = read(data_dir)
     if (identity.cluster_id, identity.replica_id) != (cluster_id, replica_id):
         raise UsageError(
             f"{data_dir / FILE_NAME} says cluster {identity.cluster_id!r}, replica {identity.replica_id!r}; "
             f"the configuration says {cluster_id!r}, {replica_id!r}: this is another's data"
         )
+    if identity.removed:
+        raise UsageError(
+            f"replica {replica_id} was removed from its cluster. To add it again, remove {data_dir}, and "
+            "run `howbe-apiserver init --join` and `howbectl cluster add`"
+        )
     return identity
+
+
+def mark_removed(data_dir: Path) -> None:
+    """Remember that this replica was removed from its cluster. Raises UsageError."""
+    write(data_dir, read(data_dir)._replace(removed=True))
 
 
 @contextmanager

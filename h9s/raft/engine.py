@@ -14,23 +14,25 @@ are per instance and many replicas can live in one process. What is replaced, an
 - `__sendAppendEntries`: bounded messages and a window per follower, in a fixed order. The stock
   one splits entries wrongly, sends what is in flight again, and iterates over a set.
 - `__tryLogCompaction`: never; snapshots and compaction are h9s's own.
+- `__otherNodes`, `__readonlyNodes`: set by `configure` to the other voters and to the learners; the
+  engine counts the former, and keeps its books of both.
 
 Must not decide anything about messages: that is `guard`'s.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
+from functools import cache
 from types import ModuleType
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from pysyncobj.node import Node as EngineNode
 from pysyncobj.version import VERSION
 
+from h9s.raft.engine_module import private_copy
 from h9s.raft.errors import EngineChangedError, SafetyError
 from h9s.raft.journal import Journal, LogTuple
 from h9s.raft.settings import RaftSettings
@@ -38,6 +40,8 @@ from h9s.raft.settings import RaftSettings
 KNOWN_VERSION = "0.3.17"
 
 _COMMAND = b"\x00"
+#: What an entry's command begins with that is not for the state machine: the engine passes over it.
+_CONFIGURATION_TYPE = 2
 _MAX_BATCH = 1 << 40  # never reached: the engine must not split entries
 
 
@@ -53,6 +57,12 @@ class Member(EngineNode):  # type: ignore[misc]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Member) and self.id == other.id
+
+
+@cache
+def member(name: str) -> Member:
+    """The replica `name`, member or not."""
+    return Member(name)
 
 
 class EngineHost(Protocol):
@@ -74,7 +84,7 @@ class Engine:
         self,
         *,
         replica_id: str,
-        members: Sequence[str],
+        members: Collection[str],
         journal: Journal,
         transport_class: Callable[..., Any],
         host: EngineHost,
@@ -84,14 +94,21 @@ class Engine:
     ) -> None:
         if VERSION != KNOWN_VERSION:
             raise EngineChangedError(f"PySyncObj {KNOWN_VERSION} is needed, {VERSION} is installed")
-        module = _private_copy(monotonic=monotonic, rng=rng, journal=journal)
+        module = private_copy(monotonic=monotonic, rng=rng, journal=journal)
         self._rng = rng
         self._settings = settings
         self._monotonic = monotonic
         self._host = host
         self.journal = journal
-        self.members = {name: Member(name) for name in sorted(members)}
-        self.others = [member for name, member in self.members.items() if name != replica_id]
+        self._replica_id = replica_id
+        #: Who decides, this replica included if it is one of them.
+        self.voters = frozenset(members)
+        #: The other voters.
+        self.others = [member(name) for name in sorted(members) if name != replica_id]
+        #: Everybody else that gets the log.
+        self.followers = self.others
+        #: How often the members have changed.
+        self.configurations = 0
         conf = module.SyncObjConf(
             autoTick=False,
             appendEntriesUseBatch=False,
@@ -106,7 +123,7 @@ class Engine:
             commandsQueueSize=0,
         )
         self._object = _bind(module, host, self)(
-            self.members[replica_id], self.others, conf, transportClass=transport_class
+            member(replica_id), self.others, conf, transportClass=transport_class
         )
         # A journal that begins at a snapshot: what is before has been applied.
         self._set("raftLastApplied", journal[0].index)
@@ -132,6 +149,10 @@ class Engine:
     def propose(self, command: bytes) -> None:
         """Queue an entry; the next tick appends it if this replica leads then, and drops it if not."""
         self._object._applyCommand(command, None, 0)
+
+    def propose_configuration(self, encoded: bytes) -> None:
+        """Like `propose`, for an entry that says who takes part."""
+        self._object._applyCommand(encoded, None, _CONFIGURATION_TYPE)
 
     def next_deadline(self) -> float:
         """When the next tick is due at the latest, in the clock's monotonic seconds."""
@@ -167,9 +188,31 @@ class Engine:
     def installed_on(self, name: str, index: int) -> None:
         """A follower has installed a snapshot: everything up to `index` is on its disk."""
         match = self._get("raftMatchIndex")
-        match[self.members[name]] = max(self.match_index(name), index)
+        match[member(name)] = max(self.match_index(name), index)
         self.restart_at(name, self.match_index(name) + 1)
         self.replicate(name, heartbeat=True)
+
+    def configure(
+        self, *, voters: Collection[str], learners: Collection[str], renewed: Collection[str] = ()
+    ) -> None:
+        """These take part from now on. Of those `renewed`, nothing that they had is known any more."""
+        self.configurations += 1
+        self.voters = frozenset(voters)
+        self.others = [member(name) for name in sorted(voters) if name != self._replica_id]
+        students = [member(name) for name in sorted(learners) if name != self._replica_id]
+        self.followers = [*self.others, *students]
+        known = self._get("raftMatchIndex")
+        for follower in self.followers:
+            if follower not in known or follower.id in renewed:
+                known[follower] = 0
+                self._get("lastResponseTime")[follower] = self._monotonic()
+                self.restart_at(follower.id, self.last_index + 1)
+        for gone in set(known) - set(self.followers):
+            for table in ("raftMatchIndex", "raftNextIndex", "lastResponseTime"):
+                self._get(table).pop(gone, None)
+            self._restarts.pop(gone.id, None)
+        self._set("otherNodes", set(self.others))
+        self._set("readonlyNodes", set(students))
 
     # --- looking -----------------------------------------------------------------------------
 
@@ -182,6 +225,11 @@ class Engine:
     def is_leader(self) -> bool:
         """In the leader's state; there may be a newer leader that this replica has not heard of."""
         return bool(self._object._isLeader())
+
+    @property
+    def is_voter(self) -> bool:
+        """Whether this replica may stand for election."""
+        return self._replica_id in self.voters
 
     @property
     def role(self) -> str:
@@ -217,15 +265,15 @@ class Engine:
 
     def match_index(self, name: str) -> int:
         """What the leader knows to be on that replica's disk."""
-        return int(self._get("raftMatchIndex").get(self.members[name], 0))
+        return int(self._get("raftMatchIndex").get(member(name), 0))
 
     def next_index(self, name: str) -> int:
         """What the leader sends to that replica next."""
-        return int(self._get("raftNextIndex").get(self.members[name], 0))
+        return int(self._get("raftNextIndex").get(member(name), 0))
 
     def set_next_index(self, name: str, index: int) -> None:
         """Send from `index` on; what is before it is under way or acknowledged."""
-        self._get("raftNextIndex")[self.members[name]] = index
+        self._get("raftNextIndex")[member(name)] = index
 
     def restart_at(self, name: str, index: int) -> None:
         """Send from `index` on; nothing is under way."""
@@ -239,23 +287,23 @@ class Engine:
         self._set("newAppendEntriesTime", self._monotonic() + self._settings.heartbeat_interval)
         self._announced_commit = self.commit_index
         connected = self._get("connectedNodes")
-        for member in self.others:
-            if member in connected:
-                self.replicate(member.id, heartbeat=True)
+        for follower in self.followers:
+            if follower in connected:
+                self.replicate(follower.id, heartbeat=True)
 
     @property
     def commit_is_unannounced(self) -> bool:
         """The followers have not been told how far they may apply."""
-        return bool(self.others) and self.is_leader and self._announced_commit < self.commit_index
+        return bool(self.followers) and self.is_leader and self._announced_commit < self.commit_index
 
     def announce_commit(self) -> None:
         """Tell the followers how far they may apply, unless an earlier message has."""
         if not self.commit_is_unannounced:
             return
         connected = self._get("connectedNodes")
-        for member in self.others:
-            if member in connected:
-                self._send(member.id, [], quiet=True)
+        for follower in self.followers:
+            if follower in connected:
+                self._send(follower.id, [], quiet=True)
         self._announced_commit = self.commit_index
 
     def replicate(self, name: str, *, heartbeat: bool) -> None:
@@ -316,7 +364,7 @@ class Engine:
             "prevLogTerm": term,
             "quiet": quiet,
         }
-        self._get("transport").send(self.members[name], message)
+        self._get("transport").send(member(name), message)
 
     # --- private parts -----------------------------------------------------------------------
 
@@ -347,51 +395,3 @@ def _bind(module: ModuleType, host: EngineHost, engine: Engine) -> type[Any]:
             pass
 
     return BoundSyncObj
-
-
-def _private_copy(*, monotonic: Callable[[], float], rng: random.Random, journal: Journal) -> ModuleType:
-    spec = importlib.util.find_spec("pysyncobj.syncobj")
-    if spec is None or spec.loader is None:
-        raise EngineChangedError("the module pysyncobj.syncobj cannot be found")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    replacements = {
-        "monotonicTime": monotonic,
-        "random": rng,
-        "pickle": _NoPickle(),
-        "createJournal": lambda path: journal,
-        "createPoller": lambda kind: _NoPoller(),
-        "PIPE_NOTIFIER_ENABLED": False,
-        "logger": _engine_logger,
-    }
-    for name, replacement in replacements.items():
-        if not hasattr(module, name):
-            raise EngineChangedError(f"pysyncobj.syncobj has no {name} to replace")
-        setattr(module, name, replacement)
-    return module
-
-
-class _NoPickle:
-    """Nothing is pickled or unpickled."""
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise SafetyError(f"the engine tried to use pickle.{name}")
-
-
-class _NoPoller:
-    """Sockets belong to the event loop."""
-
-    def poll(self, timeout: float) -> None:
-        pass
-
-
-class _WithoutFalseAlarm(logging.Filter):
-    """The engine cries that it truncates applied entries whenever entries overlap; `Journal.add`
-    cuts only on a conflict and refuses to cut what is committed."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith("truncating already-applied")
-
-
-_engine_logger = logging.getLogger("h9s.raft.pysyncobj")
-_engine_logger.addFilter(_WithoutFalseAlarm())

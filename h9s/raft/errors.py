@@ -30,5 +30,9 @@ class SafetyError(InternalError):
     """Something happened that Raft excludes, such as a committed entry about to be overwritten."""
 
 
+class RemovedError(InternalError):
+    """The replica was removed from its cluster."""
+
+
 class EngineChangedError(InternalError):
     """The consensus engine is not the version whose private parts are known."""

@@ -7,6 +7,9 @@ The numbers are those of `docs/architecture.md`:
    sequence of the AppendEntries that they answer.
 4. Acknowledgements of another term, from a non-member, or rejections older than the last probe are
    dropped; a member has one vote a term. A message of an older term is answered with the newer.
+   Members are told apart by id and incarnation (see `configuration`): a request counts only if it was meant
+   for this incarnation of this replica, an answer only if it comes from the incarnation that takes part.
+   Who requests need not be a member here: this replica may lag behind.
 7. The engine's forwarding of commands and its utility messages do not exist on the wire.
 
 A conflict is answered with the first index of the conflicting term, so that a leader finds the
@@ -21,20 +24,29 @@ from typing import Any
 from pysyncobj.transport import Transport
 
 from h9s._pb import log_pb2
-from h9s.raft.engine import Engine
+from h9s.raft.engine import Engine, member
 from h9s.raft.errors import SafetyError
 from h9s.raft.journal import LogTuple
+from h9s.raft.membership import Membership
 
 #: Sends to a replica by id; False if there is no connection.
 SendFunction = Callable[[str, log_pb2.PeerMessage], bool]
+
+#: What asks this replica to do or to promise something.
+_REQUESTS = frozenset(
+    {"append_entries", "request_vote", "pre_vote_request", "install_snapshot", "timeout_now"}
+)
+#: What vouches for what the sender did or promised.
+_ANSWERS = frozenset({"append_ack", "vote_granted", "pre_vote_granted", "install_ack", "term_notice"})
 
 
 class GuardedTransport(Transport):  # type: ignore[misc]
     """What the engine takes for its transport."""
 
-    def __init__(self, *, send: SendFunction) -> None:
+    def __init__(self, *, send: SendFunction, membership: Membership) -> None:
         super().__init__(None, None, [])
         self._send = send
+        self._membership = membership
         self._engine: Engine
         self._sequence: dict[str, int] = {}
         self._probe: dict[str, int] = {}
@@ -59,16 +71,16 @@ class GuardedTransport(Transport):  # type: ignore[misc]
     def connected(self, name: str) -> None:
         """A connection is there; whatever the last one lost is sent again."""
         engine = self._engine
-        if engine.is_leader:
+        if engine.is_leader and member(name) in engine.followers:
             # Of a follower that has not answered in this term nothing is known: the end of the log is
             # a guess, and its answer says better.
             known = engine.match_index(name)
             engine.restart_at(name, known + 1 if known else engine.last_index + 1)
-        self._onNodeConnected(engine.members[name])
+        self._onNodeConnected(member(name))
 
     def disconnected(self, name: str) -> None:
         """The connection is gone."""
-        self._onNodeDisconnected(self._engine.members[name])
+        self._onNodeDisconnected(member(name))
 
     # --- from the engine ---------------------------------------------------------------------
 
@@ -125,12 +137,12 @@ class GuardedTransport(Transport):  # type: ignore[misc]
     def receive(self, name: str, message: log_pb2.PeerMessage) -> bool:
         """Check one message of the replica `name` and hand it to the engine, if it is the engine's.
 
-        False if it does not count: from a non-member, or of an older term.
+        False if it does not count: for or from somebody else, or of an older term.
         """
         engine = self._engine
-        if name not in engine.members:
+        kind = message.WhichOneof("body") or ""
+        if not self._counts(name, kind, message):
             return False
-        kind = message.WhichOneof("body")
         if message.term < engine.term:
             if kind in ("append_entries", "request_vote", "pre_vote_request"):
                 self._tell_term(name)
@@ -151,12 +163,19 @@ class GuardedTransport(Transport):  # type: ignore[misc]
                 },
             )
         elif kind == "vote_granted":
-            if message.term == engine.term and name not in self._voters:
+            may_vote = name in engine.voters and name not in self._voters
+            if message.term == engine.term and may_vote:
                 self._voters.add(name)
                 self._deliver(name, {"type": "response_vote", "term": message.term})
         elif kind == "term_notice":
             engine.observe_term(message.term)
         return True
+
+    def _counts(self, name: str, kind: str, message: log_pb2.PeerMessage) -> bool:
+        membership = self._membership
+        if kind in _REQUESTS:
+            return message.recipient_incarnation == membership.incarnation
+        return kind in _ANSWERS and membership.is_member(name, message.sender_incarnation)
 
     def _receive_append(self, name: str, message: log_pb2.PeerMessage) -> None:
         append = message.append_entries
@@ -212,7 +231,7 @@ class GuardedTransport(Transport):  # type: ignore[misc]
             engine.replicate(name, heartbeat=False)
 
     def _deliver(self, name: str, message: dict[str, Any]) -> None:
-        self._onMessageReceived(self._engine.members[name], message)
+        self._onMessageReceived(member(name), message)
 
     def _tell_term(self, name: str) -> None:
         notice = log_pb2.PeerMessage(term=self._engine.term)

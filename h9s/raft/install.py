@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from h9s._pb import log_pb2
+from h9s.raft.configuration import Configuration
 from h9s.raft.engine import Engine
 from h9s.raft.errors import JournalError
+from h9s.raft.membership import Membership
 from h9s.raft.snapshot_files import SnapshotFiles, SnapshotInfo
 from h9s.store.snapshot import StateSnapshot, decode
 
@@ -59,6 +61,7 @@ class SnapshotInstaller:
         send: SendFunction,
         run_off_loop: RunOffLoop,
         restore: Callable[[StateSnapshot], None],
+        membership: Membership,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         monotonic: Callable[[], float],
         patience: float,
@@ -68,6 +71,7 @@ class SnapshotInstaller:
         self._send = send
         self._run_off_loop = run_off_loop
         self._restore = restore
+        self._membership = membership
         self._spawn = spawn
         self._monotonic = monotonic
         #: Seconds without an answer after which a follower is asked again.
@@ -157,6 +161,9 @@ class SnapshotInstaller:
             if info.last_index > self._engine.applied_index:
                 self._restore(snapshots[0])
                 self._engine.install(info.last_index, info.last_term)
+                encoded = self._files.configuration_of(content, name=info.name)
+                configuration = Configuration.decode(encoded) if encoded else None
+                self._membership.rebase(info.last_index, configuration, self._engine.journal)
                 log.info("installed the snapshot of index %d from replica %s", info.last_index, name)
         finally:
             self._is_installing = False

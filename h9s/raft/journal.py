@@ -10,7 +10,7 @@ The methods in camel case are the engine's interface; the engine's own truncatio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import overload
+from typing import Protocol, overload
 
 from h9s.raft import records
 from h9s.raft.errors import JournalError, SafetyError
@@ -21,6 +21,18 @@ from h9s.raft.journal_recovery import encode_mark, replay, segment_name, segment
 from h9s.raft.storage import AppendFile, Storage
 
 DEFAULT_SEGMENT_BYTES = 64 << 20
+
+
+class JournalObserver(Protocol):
+    """Who is told how the log changes, after it was opened."""
+
+    def appended(self, index: int, command: bytes) -> None:
+        """An entry was added; it may not be on disk yet."""
+        ...
+
+    def cut(self, index: int) -> None:
+        """The entries from `index` on were taken back."""
+        ...
 
 
 class Journal:
@@ -58,6 +70,7 @@ class Journal:
         self._segment_sizes: dict[str, int] = {}
         #: Bytes in all segments.
         self.size_bytes = 0
+        self.observer: JournalObserver | None = None
         try:
             self._file = self._recover()
         except OSError as error:
@@ -170,9 +183,13 @@ class Journal:
                 if index <= self._commit_index:
                     raise SafetyError(f"the committed entry {index} is about to be overwritten")
                 del self._entries[position:]
+                if self.observer is not None:
+                    self.observer.cut(index)
         self._entries.append(LogTuple(command, index, term))
         self._segment_last_index = max(self._segment_last_index, index)
         self._unwritten.append(records.encode_record(records.ENTRY, index, term, command))
+        if self.observer is not None:
+            self.observer.appended(index, command)
 
     def deleteEntriesFrom(self, position: int) -> None:  # noqa: D102
         # The engine cuts whenever entries overlap, even where they match; `add` cuts on conflict.

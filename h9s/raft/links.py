@@ -1,7 +1,8 @@
 """Connections between replicas: length-prefixed messages over mutually authenticated TLS.
 
-One connection a pair, dialled by the replica whose id sorts first. Who the other is says its
-certificate (subject CN, role `h9s:replica`), never its address. Implements `h9s.raft.node.Links`.
+One connection a pair, dialled by the replica whose id sorts first, or by the other if that does not come
+about. Who the other is says its certificate (subject CN, role `h9s:replica`), never its address; any replica
+of the cluster is let in, whether it takes part is for consensus to judge. Implements `link_protocol.Links`.
 Must not understand the messages.
 """
 
@@ -22,8 +23,8 @@ from google.protobuf.message import DecodeError
 
 from h9s._pb import log_pb2
 from h9s.errors import UsageError
+from h9s.raft.link_protocol import LinkHandler
 from h9s.raft.metrics import CONNECTIONS, RECEIVED_BYTES, SENT_BYTES
-from h9s.raft.node import LinkHandler
 from h9s.raft.versions import FEATURE_LEVEL, PeerHello
 
 PROTOCOL_VERSION = 1
@@ -38,6 +39,8 @@ _CONNECT_TIMEOUT = 1.0
 #: Unacknowledged for so long (milliseconds): the connection is dead.
 _TCP_USER_TIMEOUT_MS = 2000
 _RETRY_MIN, _RETRY_MAX = 0.02, 0.5
+#: How long the replica whose id sorts last waits to be dialled before it dials itself, at least.
+_SECOND_TURN = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -71,44 +74,57 @@ class PeerLinks:
         cluster_id: str,
         replica_id: str,
         listen: str,
-        peers: Mapping[str, str],
         tls: TlsFiles,
         loop: asyncio.AbstractEventLoop,
         rng: random.Random,
         api_address: str = "",
+        peer_address: str = "",
+        incarnation: int = 0,
         feature_level: int = FEATURE_LEVEL,
     ) -> None:
+        """`api_address`, `peer_address`: where this replica is reached by others; not where it listens."""
         self.cluster_id = cluster_id
         self.replica_id = replica_id
-        self.hello = PeerHello(feature_level, api_address, listen)
-        self._listen = listen
-        self._peers = {name: address for name, address in sorted(peers.items()) if name != replica_id}
+        self.hello = PeerHello(feature_level, api_address, peer_address, incarnation)
+        self.listen = listen
+        self._peers: dict[str, str] = {}
         self._tls = tls
         self._loop = loop
         self._rng = rng
         self._handler: LinkHandler | None = None
         self._connections: dict[str, _Connection] = {}
-        self._dialling: list[asyncio.Task[None]] = []
+        self._dialling: dict[str, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         self._closed = False
 
     async def open(self) -> None:
         """Listen. Raises UsageError if the address cannot be had."""
-        host, port = split_address(self._listen)
+        host, port = split_address(self.listen)
         context = self._tls.context(ssl.Purpose.CLIENT_AUTH)
         try:
             self._server = await self._loop.create_server(
                 lambda: _Connection(self, expected=None), host, port, ssl=context
             )
         except OSError as error:
-            raise UsageError(f"cannot listen for the other replicas on {self._listen}: {error}") from error
+            raise UsageError(f"cannot listen for the other replicas on {self.listen}: {error}") from error
 
     def start(self, handler: LinkHandler) -> None:
         """See `Links.start`."""
         self._handler = handler
-        for name, address in self._peers.items():
-            if self.replica_id < name:
-                self._dialling.append(self._loop.create_task(self._dial(name, address)))
+        self._dial_all()
+
+    def set_peers(self, addresses: Mapping[str, str]) -> None:
+        """See `Links.set_peers`. A connection stays until it breaks, wherever it leads."""
+        self._peers = {
+            name: address for name, address in sorted(addresses.items()) if name != self.replica_id
+        }
+        if self._handler is not None and not self._closed:
+            self._dial_all()
+
+    def _dial_all(self) -> None:
+        for name in self._peers:
+            if name not in self._dialling or self._dialling[name].done():
+                self._dialling[name] = self._loop.create_task(self._dial(name))
 
     def send(self, replica_id: str, data: bytes) -> bool:
         """See `Links.send`."""
@@ -120,20 +136,22 @@ class PeerLinks:
         self._closed = True
         if self._server is not None:
             self._server.close()
-        for task in self._dialling:
+        for task in self._dialling.values():
             task.cancel()
-        await asyncio.gather(*self._dialling, return_exceptions=True)
+        await asyncio.gather(*self._dialling.values(), return_exceptions=True)
         for connection in list(self._connections.values()):
             connection.abort("this replica is shutting down")
 
     # --- connections -------------------------------------------------------------------------
 
-    async def _dial(self, name: str, address: str) -> None:
-        """Keep a connection to the peer, for ever."""
+    async def _dial(self, name: str) -> None:
+        """Keep a connection to the peer, for as long as it is one."""
         context = self._tls.context(ssl.Purpose.SERVER_AUTH)
-        host, port = split_address(address)
         wait = _RETRY_MIN
-        while True:
+        await self._until_it_is_our_turn(name)
+        while name in self._peers:
+            address = self._peers[name]
+            host, port = split_address(address)
             connection = _Connection(self, expected=name)
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT):
@@ -148,15 +166,26 @@ class PeerLinks:
                 wait = _RETRY_MIN if connection.was_established else wait
             except (OSError, TimeoutError) as error:
                 log.debug("replica %s at %s cannot be reached: %s", name, address, error)
+            if self._peers.get(name) != address:
+                wait = _RETRY_MIN
             await asyncio.sleep(wait * self._rng.uniform(0.5, 1.0))
             wait = min(2 * wait, _RETRY_MAX)
+            await self._until_it_is_our_turn(name)
+
+    async def _until_it_is_our_turn(self, name: str) -> None:
+        """One connection a pair is enough. The replica whose id sorts first dials at once; the other only
+        if that has not happened for a while: the first may not know of it, or not where it is."""
+        while name in self._connections:
+            await self._connections[name].lost
+        if self.replica_id > name:
+            await asyncio.sleep(_SECOND_TURN * self._rng.uniform(1.0, 2.0))
+            while name in self._connections:
+                await self._connections[name].lost
 
     def established(self, connection: _Connection, name: str, hello: PeerHello) -> str:
         """The other side has said and proven who it is; why it does not belong here, or empty."""
         if self._closed or self._handler is None:
             return "this replica is not ready"
-        if name not in self._peers:
-            return f"{name} is no member of this cluster"
         objection = self._handler.link_objection(name, hello)
         if objection:
             return objection
@@ -278,11 +307,17 @@ class _Connection(asyncio.Protocol):
             return f"it belongs to the cluster {hello.cluster_id!r}, not to {self._links.cluster_id!r}"
         if hello.protocol_version != PROTOCOL_VERSION:
             return f"it speaks version {hello.protocol_version} of the protocol, not {PROTOCOL_VERSION}"
+        try:
+            split_address(hello.peer_address or self._links.listen)
+        except UsageError as error:
+            return f"the address that it announces is none: {error}"
         if self._expected is not None and name != self._expected:
             return f"at the address of {self._expected} there is {name}"
         self._name = name
         self._sent, self._received = SENT_BYTES.labels(name), RECEIVED_BYTES.labels(name)
-        said = PeerHello(max(1, hello.feature_level), hello.api_address, hello.peer_address)
+        said = PeerHello(
+            max(1, hello.feature_level), hello.api_address, hello.peer_address, hello.incarnation
+        )
         objection = self._links.established(self, name, said)
         if objection:
             self._name = ""

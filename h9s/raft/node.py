@@ -10,18 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 from h9s._pb import log_pb2
 from h9s.clock import Clock
 from h9s.errors import TimeoutExpiredError, UnavailableError
 from h9s.raft.engine import Engine, EngineHost
 from h9s.raft.guard import GuardedTransport
+from h9s.raft.hand_over import HandOver
 from h9s.raft.install import SnapshotInstaller
 from h9s.raft.journal import Journal
+from h9s.raft.link_protocol import Links
+from h9s.raft.membership import Membership
+from h9s.raft.peers import Peers
 from h9s.raft.pre_vote import PreVote
 from h9s.raft.read_index import ReadIndex
+from h9s.raft.reconfiguration import Reconfiguration
 from h9s.raft.settings import RaftSettings
 from h9s.raft.versions import FeatureLevels, PeerHello
 
@@ -29,38 +34,6 @@ log = logging.getLogger(__name__)
 
 #: Turns of the event loop in which answers and new writes go first.
 _TURNS_BEFORE_ANNOUNCEMENT = 3
-
-
-class LinkHandler(Protocol):
-    """Who gets what arrives over the links."""
-
-    def link_objection(self, replica_id: str, hello: PeerHello) -> str:
-        """Why a connection to that replica is not wanted; empty if it is."""
-        ...
-
-    def link_connected(self, replica_id: str, hello: PeerHello) -> None:
-        """A connection to that replica is there."""
-        ...
-
-    def link_disconnected(self, replica_id: str) -> None:
-        """It is gone, and what was under way on it may be lost."""
-        ...
-
-    def link_received(self, replica_id: str, data: bytes) -> None:
-        """A message, whole, in the order it was sent."""
-        ...
-
-
-class Links(Protocol):
-    """Connections to the other replicas. Messages keep their order while a connection lasts."""
-
-    def start(self, handler: LinkHandler) -> None:
-        """Connect, and go on doing so."""
-        ...
-
-    def send(self, replica_id: str, data: bytes) -> bool:
-        """Hand a message to the connection; False if there is none. Never blocks."""
-        ...
 
 
 class Role(NamedTuple):
@@ -80,7 +53,7 @@ class RaftNode:
         self,
         *,
         replica_id: str,
-        members: Sequence[str],
+        membership: Membership,
         journal: Journal,
         links: Links,
         machine: EngineHost,
@@ -91,6 +64,7 @@ class RaftNode:
         on_role_change: Callable[[Role], None],
         on_fatal: Callable[[BaseException], None],
         agreed_level: Callable[[], int] = lambda: 1,
+        seeds: Mapping[str, str] | None = None,
     ) -> None:
         self.replica_id = replica_id
         self.feature_levels = FeatureLevels(replica_id=replica_id, agreed=agreed_level)
@@ -101,10 +75,12 @@ class RaftNode:
         self._loop = loop
         self._on_role_change = on_role_change
         self._on_fatal = on_fatal
-        self._guard = GuardedTransport(send=self.send)
+        self.membership = membership
+        self.peers = Peers(membership=membership, links=links, seeds=seeds or {})
+        self._guard = GuardedTransport(send=self.send, membership=membership)
         self.engine = Engine(
             replica_id=replica_id,
-            members=members,
+            members=membership.effective.voters,
             journal=journal,
             transport_class=lambda *_: self._guard,
             host=machine,
@@ -131,20 +107,28 @@ class RaftNode:
             round_timeout=settings.election_timeout_max,
             first_request=rng.getrandbits(62),
         )
-        #: Set by whoever keeps snapshots, before `start`.
+        self.hand_over = HandOver(
+            engine=self.engine,
+            send=self.send,
+            is_connected=lambda name: name in self.connected,
+            wake=self._wake,
+            create_future=loop.create_future,
+        )
+        #: Set by whoever keeps snapshots, and by who changes members, before `start`.
         self.installer: SnapshotInstaller | None = None
-        self.connected: set[str] = set()
+        self.reconfiguration: Reconfiguration | None = None
         self.role = Role("follower", "", self.engine.term, ready=False)
         self._applied_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._tick_is_scheduled = False
         self._announcement_is_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
-        self._must_hand_over = False
-        self._handed_over: asyncio.Future[None] | None = None
         self._stopped = False
+        membership.on_change = self._members_changed
+        self._members_changed()
 
     def start(self) -> None:
         """Connect to the others and begin."""
+        self.journal.observer = self.membership
         self._links.start(self)
         self._arm_timer()
 
@@ -165,32 +149,26 @@ class RaftNode:
         self.engine.propose(command)
         self._wake()
 
-    async def hand_over(self, *, timeout: float) -> None:
-        """Give the leadership to a follower that has everything, and return once it is given.
-
-        Nothing must be proposed meanwhile. Gives up after `timeout` seconds.
-        """
-        self._handed_over = self._loop.create_future()
-        self._must_hand_over = True
+    def propose_configuration(self, encoded: bytes) -> None:
+        """Like `propose`, for an entry that says who takes part."""
+        self.engine.propose_configuration(encoded)
         self._wake()
-        try:
-            async with asyncio.timeout(timeout):
-                await self._handed_over
-        except TimeoutError:
-            log.warning("no replica took the leadership over within %g s", timeout)
-        finally:
-            self._handed_over = None
 
-    def _hand_over_if_possible(self) -> None:
-        last = self.engine.last_index
-        if self.engine.applied_index < last:
-            return
-        for name in sorted(self.connected):
-            if self.engine.match_index(name) == last:
-                message = log_pb2.PeerMessage(term=self.engine.term)
-                message.timeout_now.SetInParent()
-                self._must_hand_over = not self.send(name, message)
-                return
+    @property
+    def connected(self) -> Collection[str]:
+        """The replicas to which there is a connection."""
+        return self.peers.hellos.keys()
+
+    def _members_changed(self) -> None:
+        """Another configuration is in effect, or the first one."""
+        membership = self.membership
+        voters = set(membership.effective.voters)
+        if not membership.is_voter:
+            voters.discard(self.replica_id)
+        self.engine.configure(
+            voters=voters, learners=membership.effective.learners, renewed=self.peers.reincarnated()
+        )
+        self.peers.update()
 
     async def read_barrier(self, *, timeout: float) -> None:
         """Return once the applied state shows everything acknowledged before the call.
@@ -210,11 +188,11 @@ class RaftNode:
                 f"the leader {self.role.leader_id} could not confirm within {timeout:g} s that it still leads"
             ) from None
 
-    # --- links -------------------------------------------------------------------------------
-
     def cluster_level(self) -> int:
         """The feature level that every member understands."""
-        return self.feature_levels.common(self.engine.members)
+        return self.feature_levels.common(member.id for member in self.membership.effective.members)
+
+    # --- links -------------------------------------------------------------------------------
 
     def link_objection(self, replica_id: str, hello: PeerHello) -> str:
         """See `LinkHandler`."""
@@ -223,12 +201,12 @@ class RaftNode:
     def link_connected(self, replica_id: str, hello: PeerHello) -> None:
         """See `LinkHandler`."""
         self.feature_levels.heard(replica_id, hello.feature_level)
-        self.connected.add(replica_id)
+        self.peers.connected(replica_id, hello)
         self._guarded(lambda: self._guard.connected(replica_id))
 
     def link_disconnected(self, replica_id: str) -> None:
         """See `LinkHandler`."""
-        self.connected.discard(replica_id)
+        self.peers.disconnected(replica_id)
         self._guarded(lambda: self._disconnected(replica_id))
 
     def _disconnected(self, replica_id: str) -> None:
@@ -250,6 +228,8 @@ class RaftNode:
         elif kind == "read_index_response":
             response = message.read_index_response
             self._read_index.take_response(replica_id, response.request, response.read_index)
+        elif kind == "not_member" and self.reconfiguration is not None:
+            self.reconfiguration.take_not_member(replica_id, message.not_member.index)
         elif not self._guard.receive(replica_id, message):
             return
         elif kind == "append_entries":
@@ -279,6 +259,8 @@ class RaftNode:
             return False
         if self.journal.hard_state_is_dirty:
             self.journal.sync()
+        message.sender_incarnation = self.membership.incarnation
+        message.recipient_incarnation = self.membership.incarnation_of(replica_id)
         return self._links.send(replica_id, message.SerializeToString())
 
     # --- ticking -----------------------------------------------------------------------------
@@ -310,13 +292,12 @@ class RaftNode:
             if self.engine.is_leader:
                 # While the followers write theirs; the copy counts from `setRaftCommitIndex` on.
                 self.journal.sync()
-                if self._must_hand_over:
-                    self._hand_over_if_possible()
-            elif self._handed_over is not None and not self._handed_over.done():
-                self._handed_over.set_result(None)
+            self.hand_over.advance()
             self._read_index.advance()
             self._release_applied()
             self._observe_role()
+            if self.reconfiguration is not None:
+                self.reconfiguration.advance()
         except Exception as error:  # noqa: BLE001 - see `_guarded`
             self.stop()
             self._on_fatal(error)

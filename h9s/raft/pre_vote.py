@@ -61,10 +61,16 @@ class PreVote:
     def before_tick(self) -> bool:
         """Whether the engine may stand for election now: only with the consent of a majority."""
         engine = self._engine
+        now = self._monotonic()
+        if not engine.is_voter:
+            self._is_asking = self._may_stand = False
+            if engine.next_deadline() <= now:
+                engine.forget_leader()
+                engine.postpone_election()
+            return False
         if engine.is_leader or not engine.others:
             self._is_asking = self._may_stand = False
             return True
-        now = self._monotonic()
         if self._may_stand:
             self._is_asking = self._may_stand = False
             engine.set_election_deadline(now - 1.0)
@@ -87,9 +93,9 @@ class PreVote:
     def lost_connection(self, name: str) -> float:
         """To the replica `name`; in how many seconds to tick, 0 if it does not matter."""
         engine = self._engine
-        if engine.is_leader or name != engine.leader_id:
+        if engine.is_leader or name != engine.leader_id or not engine.is_voter:
             return 0.0
-        followers = sorted(member for member in engine.members if member != name)
+        followers = sorted(voter for voter in engine.voters if voter != name)
         delay = 0.001 + followers.index(self._replica_id) * _STAGGER * self._settings.heartbeat_interval
         now = self._monotonic()
         self._hurry_until = now + self._settings.election_timeout_max
@@ -112,7 +118,8 @@ class PreVote:
         if not self._is_asking or granted.round != self._round:
             return
         self._granted.add(name)
-        if 1 + len(self._granted) > len(self._engine.members) // 2:
+        voters = self._engine.voters
+        if 1 + len(self._granted & voters) > len(voters) // 2:
             self._may_stand = True
 
     def stand_now(self) -> None:

@@ -30,6 +30,8 @@ class _Round:
     waiters: list[Waiter]
     read_index: int = 0
     request: int = 0
+    #: Which members it is about (see `Engine.configurations`).
+    configurations: int = 0
     #: Which sequence each follower has to answer.
     required: dict[str, int] = field(default_factory=dict)
 
@@ -109,6 +111,7 @@ class ReadIndex:
             return
         expires_at = self._monotonic() + self._round_timeout
         current = _Round(leader_id, engine.term, expires_at, self._waiting)
+        current.configurations = engine.configurations
         if engine.is_leader:
             if engine.own_term_index is None or engine.applied_index < engine.own_term_index:
                 return
@@ -129,7 +132,12 @@ class ReadIndex:
             self._finish(current, current.read_index)
 
     def _is_lost(self, current: _Round) -> bool:
-        moved = (current.leader_id, current.term) != (self._engine.leader_id, self._engine.term)
+        engine = self._engine
+        moved = (current.leader_id, current.term, current.configurations) != (
+            engine.leader_id,
+            engine.term,
+            engine.configurations,
+        )
         return moved or self._monotonic() >= current.expires_at
 
     def _is_confirmed(self, current: _Round) -> bool:

@@ -25,6 +25,8 @@ BASE = 4
 #: Of a snapshot.
 PART = 5
 END = 6
+#: Of a snapshot: who took part. Before the parts; the version before passes over it.
+CONFIGURATION = 7
 #: In a journal: all before this record, which is at the offset `index`, has been synced; entries up to
 #: `term` were known to be committed. Skipped by versions that do not know it, like the next.
 SYNCED = 10

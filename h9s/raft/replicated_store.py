@@ -12,20 +12,25 @@ from typing import Any, NamedTuple, TypeVar, cast
 from h9s._pb import cluster_pb2, log_pb2
 from h9s.clock import Clock
 from h9s.errors import NotLeaderError, TimeoutExpiredError, UnavailableError
+from h9s.raft.administration import Administration
 from h9s.raft.archiving import Archiving, HistorySettings
+from h9s.raft.configuration import Configuration, Member
 from h9s.raft.disk_space import DiskSpace
-from h9s.raft.errors import JournalCorruptError, SafetyError
+from h9s.raft.errors import JournalCorruptError, RemovedError, SafetyError
 from h9s.raft.group_commit import GroupCommit
 from h9s.raft.history_archive import HistoryArchive
 from h9s.raft.install import RunOffLoop, SnapshotInstaller
 from h9s.raft.journal import Journal
+from h9s.raft.link_protocol import Links
+from h9s.raft.membership import Membership
 from h9s.raft.metrics import APPLIED_ENTRIES, LEADER_CHANGES
-from h9s.raft.node import Links, RaftNode, Role
+from h9s.raft.node import RaftNode, Role
+from h9s.raft.reconfiguration import Reconfiguration
 from h9s.raft.settings import RaftSettings
 from h9s.raft.snapshot_files import SnapshotFiles
 from h9s.raft.snapshotting import Snapshotting
 from h9s.raft.usage import publish, usage_of
-from h9s.raft.versions import AUTHORS_LEVEL
+from h9s.raft.versions import AUTHORS_LEVEL, FEATURE_LEVEL, PeerHello
 from h9s.store.model import Change, Outcome
 from h9s.store.past import Past
 from h9s.store.protocol import Leadership, View
@@ -78,6 +83,8 @@ class ReplicatedStore:
         rng: random.Random,
         loop: asyncio.AbstractEventLoop,
         on_fatal: Callable[[BaseException], None],
+        incarnation: int = 0,
+        on_removed: Callable[[], None] = lambda: None,
         raft: RaftSettings | None = None,
         settings: StoreSettings | None = None,
         version: str = "",
@@ -88,7 +95,12 @@ class ReplicatedStore:
         self.cluster_id = cluster_id
         self.replica_id = replica_id
         self.version = version
-        self._addresses = dict(addresses)
+        self._on_removed = on_removed
+        self.membership = Membership(
+            replica_id=replica_id,
+            incarnation=incarnation,
+            founding=Configuration() if incarnation else _founding(addresses),
+        )
         self._settings = settings or StoreSettings()
         self._clock = clock
         self._loop = loop
@@ -105,7 +117,7 @@ class ReplicatedStore:
         self._archiving_timer: asyncio.TimerHandle | None = None
         self.node = RaftNode(
             replica_id=replica_id,
-            members=sorted(addresses),
+            membership=self.membership,
             journal=journal,
             links=links,
             machine=self,
@@ -116,6 +128,29 @@ class ReplicatedStore:
             on_role_change=self._role_changed,
             on_fatal=on_fatal,
             agreed_level=lambda: self._machine.feature_level,
+            seeds={name: address.peer for name, address in addresses.items()},
+        )
+        own = addresses[replica_id]
+        self.node.reconfiguration = reconfiguration = Reconfiguration(
+            engine=self.node.engine,
+            membership=self.membership,
+            own=PeerHello(FEATURE_LEVEL, own.api, own.peer, incarnation),
+            hellos=self.node.peers.hellos,
+            refusal=self._refusal,
+            propose=self.node.propose_configuration,
+            level=self.node.feature_levels.common,
+            send=self.node.send,
+            on_removed=self._removed,
+            monotonic=clock.monotonic,
+            interval=(raft or RaftSettings()).heartbeat_interval,
+        )
+        self.administration = Administration(
+            reconfiguration=reconfiguration,
+            membership=self.membership,
+            hellos=self.node.peers.hellos,
+            engine=self.node.engine,
+            refusal=self._refusal,
+            hand_over=self._hand_over,
         )
         self._groups = GroupCommit(
             proposer=rng.getrandbits(63),
@@ -140,6 +175,7 @@ class ReplicatedStore:
             send=self.node.send,
             run_off_loop=off_loop,
             restore=self._restore,
+            membership=self.membership,
             spawn=self._spawn,
             monotonic=clock.monotonic,
             patience=(raft or RaftSettings()).election_timeout_max,
@@ -149,6 +185,7 @@ class ReplicatedStore:
             engine=self.node.engine,
             files=snapshots,
             capture=self._machine.capture,
+            membership=self.membership,
             run_off_loop=off_loop,
             min_entries=self._settings.snapshot_min_entries,
             min_bytes=self._settings.snapshot_min_bytes,
@@ -159,9 +196,15 @@ class ReplicatedStore:
         latest = snapshots.latest()
         snapshots.verify(but=latest)
         if latest is not None:
-            self._machine.restore(decode(snapshots.parts(latest)))
+            content = snapshots.content(latest)
+            self._machine.restore(decode(snapshots.parts_of(content, name=latest.name)))
             journal.start_at(latest.last_index, latest.last_term)
-        elif len(journal) and journal[0].index > 1:
+            encoded = snapshots.configuration_of(content, name=latest.name)
+            configuration = Configuration.decode(encoded) if encoded else None
+            self.membership.rebase(latest.last_index, configuration, journal)
+            return
+        self.membership.rebase(0, None, journal)
+        if len(journal) and journal[0].index > 1:
             raise JournalCorruptError(
                 f"the log begins at index {journal[0].index}, and there is no snapshot of what was before"
             )
@@ -178,10 +221,9 @@ class ReplicatedStore:
         With `hand_over` a leader finishes what is under way and gives the leadership away first.
         """
         is_orderly = hand_over and not self.node.is_stopped
-        if hand_over and not self.node.is_stopped and self.node.role.ready and self.node.connected:
+        if is_orderly and self.node.role.ready and self.node.connected:
+            await self._hand_over("")
             self._is_leaving = True
-            self._reject_pending()
-            await self.node.hand_over(timeout=_HAND_OVER_SECONDS)
         self.node.stop()
         if is_orderly:
             self.node.journal.mark()
@@ -193,6 +235,21 @@ class ReplicatedStore:
             task.cancel()
         self._groups.abandon(UnavailableError("this replica is shutting down"))
         self._archiving.close()
+
+    async def _hand_over(self, target: str) -> bool:
+        """Give the leadership away; whether that was possible. What is under way is finished first."""
+        self._is_leaving = True
+        self._reject_pending()
+        try:
+            return await self.node.hand_over.run(target=target, timeout=_HAND_OVER_SECONDS)
+        finally:
+            self._is_leaving = False
+
+    def _removed(self, reason: str) -> None:
+        """This replica takes part no more."""
+        self.node.stop()
+        self._on_removed()
+        self._on_fatal(RemovedError(f"replica {self.replica_id} stops: {reason}"))
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -273,7 +330,7 @@ class ReplicatedStore:
     def _refusal(self) -> NotLeaderError | None:
         """Why nothing may be proposed here now."""
         if self._is_leaving:
-            return NotLeaderError(f"replica {self.replica_id} is shutting down")
+            return NotLeaderError(f"replica {self.replica_id} is giving its leadership away")
         if self.node.role.ready:
             return None
         leadership = self.leadership()
@@ -319,7 +376,9 @@ class ReplicatedStore:
     def leadership(self) -> Leadership:
         """See `protocol.Store`."""
         role = self.node.role
-        address = self._addresses[role.leader_id].api if role.leader_id in self._addresses else ""
+        member = self.membership.effective.get(role.leader_id)
+        hello = self.node.peers.hellos.get(role.leader_id)
+        address = (hello.api_address if hello else "") or (member.api_address if member else "")
         return Leadership(self.replica_id, role.role, role.leader_id, address, role.term, role.ready)
 
     def on_leadership_change(self, callback: Callable[[Leadership], None]) -> None:
@@ -414,12 +473,25 @@ class ReplicatedStore:
             state_hash=self._machine.history_hash,
             usage=self.usage(),
         )
-        for name, address in sorted(self._addresses.items()):
-            connected = name == self.replica_id or name in self.node.connected
+        for member in self.membership.effective.members:
+            own = member.id == self.replica_id
             replica = response.replicas.add(
-                id=name, api_address=address.api, peer_address=address.peer, connected=connected
+                id=member.id,
+                api_address=member.api_address,
+                peer_address=member.peer_address,
+                connected=own or member.id in self.node.connected,
+                voter=member.voter,
+                incarnation=member.incarnation,
             )
             if engine.is_leader:
-                own = name == self.replica_id
-                replica.lag_entries = 0 if own else engine.last_index - engine.match_index(name)
+                replica.lag_entries = 0 if own else engine.last_index - engine.match_index(member.id)
+                replica.caught_up = own or self.administration.has_caught_up(member.id)
         return response
+
+
+def _founding(addresses: Mapping[str, ReplicaAddress]) -> Configuration:
+    """The members that a cluster begins with."""
+    return Configuration.of(
+        Member(id=name, api_address=address.api, peer_address=address.peer)
+        for name, address in addresses.items()
+    )

@@ -87,9 +87,12 @@ class SnapshotFiles:
         infos = self.infos()
         return infos[-1] if infos else None
 
-    def write(self, info: SnapshotInfo, parts: Iterable[bytes]) -> None:
-        """Store a snapshot; it survives a power loss once this returns. Raises OSError."""
-        self._write(info, self._encoded(parts))
+    def write(self, info: SnapshotInfo, parts: Iterable[bytes], *, configuration: bytes = b"") -> None:
+        """Store a snapshot; it survives a power loss once this returns. Raises OSError.
+
+        `configuration`: who took part then, if that had ever been changed.
+        """
+        self._write(info, self._encoded(parts, configuration))
 
     def store(self, info: SnapshotInfo, content: bytes) -> None:
         """Store a file that another replica sent."""
@@ -115,14 +118,25 @@ class SnapshotFiles:
         if not is_complete or end != len(content):
             raise SnapshotCorruptError(f"snapshot {name}: offset {end}: the record is damaged")
 
+    def configuration_of(self, content: bytes, *, name: str) -> bytes:
+        """The configuration in a file's content; empty if it has none."""
+        for record in records.decode_segment(content, identity=self._identity, name=name):
+            if record.kind == records.CONFIGURATION:
+                return record.payload
+            if record.kind == records.PART:
+                break
+        return b""
+
     def remove_old(self) -> None:
         """Keep the newest two."""
         for info in self.infos()[:-_KEPT]:
             self._storage.remove(info.name)
 
-    def _encoded(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+    def _encoded(self, parts: Iterable[bytes], configuration: bytes) -> Iterator[bytes]:
         yield records.encode_header(self._identity)
         yield records.encode_record(records.NAMED_WHEN_WHOLE, 0, 0, b"")
+        if configuration:
+            yield records.encode_record(records.CONFIGURATION, 0, 0, configuration)
         for number, part in enumerate(parts):
             yield records.encode_record(records.PART, number, 0, part)
         yield records.encode_record(records.END, 0, 0, b"")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from h9s.raft.engine import Engine
 from h9s.raft.errors import JournalError, SafetyError
 from h9s.raft.install import RunOffLoop
+from h9s.raft.membership import Membership
 from h9s.raft.metrics import SNAPSHOTS
 from h9s.raft.snapshot_files import SnapshotFiles, SnapshotInfo
 from h9s.store.snapshot import StateSnapshot, encode
@@ -28,6 +29,7 @@ class Snapshotting:
         engine: Engine,
         files: SnapshotFiles,
         capture: Callable[[], StateSnapshot],
+        membership: Membership,
         run_off_loop: RunOffLoop,
         min_entries: int,
         min_bytes: int,
@@ -35,6 +37,7 @@ class Snapshotting:
         self._engine = engine
         self._files = files
         self._capture = capture
+        self._membership = membership
         self._run_off_loop = run_off_loop
         self._min_entries = min_entries
         self._min_bytes = min_bytes
@@ -67,9 +70,11 @@ class Snapshotting:
         if term is None:
             raise SafetyError(f"the applied entry {index} is not in the log")
         info, snapshot = SnapshotInfo(index, term), self._capture()
+        changed_at, configuration = self._membership.at(index)
+        encoded = configuration.encode() if changed_at else b""
 
         def write() -> None:
-            self._files.write(info, encode(snapshot))
+            self._files.write(info, encode(snapshot), configuration=encoded)
             self._files.remove_old()
 
         try:

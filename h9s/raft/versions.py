@@ -23,6 +23,8 @@ class PeerHello(NamedTuple):
     #: Where it is reached now ("host:port"); empty where it does not say.
     api_address: str = ""
     peer_address: str = ""
+    #: Which life of its disk this is; see `raft.configuration`.
+    incarnation: int = 0
 
 
 class FeatureLevels:

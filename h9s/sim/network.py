@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 
-from h9s.raft.node import LinkHandler
+from h9s.raft.link_protocol import LinkHandler
 from h9s.raft.versions import PeerHello
 
 Pair = frozenset[str]
@@ -44,6 +44,7 @@ class SimNetwork:
         self._rng = rng
         self._loop = loop
         self._datagrams = datagrams
+        self._usual_latency = latency
         #: The longest one-way delay of each pair, in seconds.
         self.latency: dict[Pair, float] = dict.fromkeys(_pairs(names), latency)
         self._names = list(names)
@@ -62,6 +63,18 @@ class SimNetwork:
         self.messages = 0
 
     # --- replicas ----------------------------------------------------------------------------
+
+    def enroll(self, name: str, hello: PeerHello) -> None:
+        """A further replica may connect with all others."""
+        latency = max(self.latency.values(), default=self._usual_latency)
+        for other in self._names:
+            pair = frozenset((name, other))
+            self.latency.setdefault(pair, latency)
+            for table in (self._connected, self._cut):
+                table.setdefault(pair, False)
+            self._epochs.setdefault(pair, 0)
+        self._names.append(name)
+        self.hellos[name] = hello
 
     def links_of(self, name: str) -> SimLinks:
         """The links of a replica that is about to start."""
@@ -233,6 +246,9 @@ class SimLinks:
     def start(self, handler: LinkHandler) -> None:
         """See `Links.start`."""
         self._network.attach(self._name, handler)
+
+    def set_peers(self, addresses: Mapping[str, str]) -> None:
+        """See `Links.set_peers`. Here everybody finds everybody."""
 
     def send(self, replica_id: str, data: bytes) -> bool:
         """See `Links.send`."""

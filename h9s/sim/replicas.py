@@ -10,16 +10,19 @@ import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from h9s.clock import LoopClock
 from h9s.raft.archiving import HistorySettings
-from h9s.raft.errors import JournalError
+from h9s.raft.errors import JournalError, RemovedError
 from h9s.raft.journal import Journal, TornTail
 from h9s.raft.node import RaftNode
+from h9s.raft.reconfiguration import describe
 from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore, StoreSettings
 from h9s.raft.settings import RaftSettings
 from h9s.raft.snapshot_files import SnapshotFiles
+from h9s.raft.versions import PeerHello
 from h9s.sim.disk import SimDisk
 from h9s.sim.network import SimNetwork
 from h9s.sim.past_checks import Chronicle, SimArchive
@@ -84,6 +87,9 @@ class SimReplicas:
         self.stores: dict[str, ObservedStore] = {}
         self.failures: list[str] = []
         self.torn_tails = 0
+        #: Who may be removed, because somebody asked for it; and who has stopped because of that.
+        self.dismissed: set[str] = set()
+        self.retired: set[str] = set()
         #: Told of every change of a replica's role, after the checks.
         self.on_role_change: Callable[[str, Leadership], None] = lambda name, leadership: None
         self._rng = rng
@@ -92,6 +98,8 @@ class SimReplicas:
         self.chronicle = Chronicle(self.fail)
         #: The longest that a sync takes, in seconds.
         self.sync_seconds = dict.fromkeys(names, 0.0)
+        #: Which life of its disk each one is in.
+        self.incarnations = dict.fromkeys(names, 0)
         self._clock_offsets = {name: rng.uniform(-0.2, 0.2) for name in names}
         #: Index -> the command that the first replica to apply it applied.
         self._agreed: dict[int, bytes] = {}
@@ -134,10 +142,13 @@ class SimReplicas:
             loop=self.loop,
             on_fatal=lambda error: self._stopped(name, error),
             open_archive=lambda: self._archives[name],
+            incarnation=self.incarnations[name],
             raft=self._raft_settings,
             settings=self._store_settings,
         )
         store.observer = self
+        tell = store.membership.on_change
+        store.membership.on_change = lambda: self._configured(name, tell)
         store.on_leadership_change(lambda leadership: self._leadership_changed(name, leadership))
         self.stores[name] = store
         self.trace(f"{name} starts with {len(journal)} entries in term {journal.getCurrentTerm()}")
@@ -158,6 +169,35 @@ class SimReplicas:
         self._disks[name].crash()
         if self._rng.random() < 0.1:
             self._archives[name] = SimArchive(self._disks[name])
+
+    async def wipe(self, name: str) -> None:
+        """The replica loses its disk, and comes back with an empty one, as somebody else."""
+        if name in self.stores:
+            await self.crash(name)
+        self.trace(f"{name} loses its disk")
+        self._disks[name] = SimDisk(self._rng, on_sync=partial(self._synced, name))
+        self._archives[name] = SimArchive(self._disks[name])
+        self.incarnations[name] = self._rng.getrandbits(62) + 1
+        self.network.hellos[name] = self.network.hellos[name]._replace(incarnation=self.incarnations[name])
+        await self.start(name)
+
+    def enroll(self, name: str) -> None:
+        """A further replica, with an empty disk; `start` it, and let the leader add it."""
+        self.names.append(name)
+        self._disks[name] = SimDisk(self._rng, on_sync=partial(self._synced, name))
+        self._archives[name] = SimArchive(self._disks[name])
+        self.sync_seconds[name] = 0.0
+        self._clock_offsets[name] = self._rng.uniform(-0.2, 0.2)
+        self.incarnations[name] = self._rng.getrandbits(62) + 1
+        self.network.enroll(name, PeerHello(peer_address=name, incarnation=self.incarnations[name]))
+
+    async def _retire(self, name: str) -> None:
+        """It was removed: it runs no more, and is not missed."""
+        self.trace(f"{name} was removed, and stops")
+        self.names.remove(name)
+        self.retired.add(name)
+        if name in self.stores:
+            await self.crash(name)
 
     async def leave(self, name: str) -> None:
         """Stop a replica in an orderly way: it hands its leadership over."""
@@ -215,7 +255,7 @@ class SimReplicas:
         if name in self.stores:
             await self.crash(name)
         await asyncio.sleep(down_seconds)
-        if name not in self.stores:
+        if name in self.names and name not in self.stores:
             await self.start(name)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
@@ -230,7 +270,9 @@ class SimReplicas:
 
     def _stopped(self, name: str, error: BaseException) -> None:
         """A replica gave up. That is right if its disk failed, and a finding if not."""
-        if isinstance(error, JournalError) and self._disks[name].is_failing:
+        if isinstance(error, RemovedError) and name in self.dismissed:
+            self._do(self._retire(name))
+        elif isinstance(error, JournalError) and self._disks[name].is_failing:
             self.crash_soon(name, down_seconds=self._rng.uniform(0.0, 1.0))
         else:
             self.fail(f"{name} stopped: {error!r}")
@@ -260,6 +302,19 @@ class SimReplicas:
         if agreed != command:
             self.fail(f"{name} applied another command than the others at index {index}")
 
+    def _configured(self, name: str, tell: Callable[[], None]) -> None:
+        """Never are two changes of the members under way, and never does one change two voters."""
+        tell()
+        store = self.stores[name]
+        changes = store.membership.changes
+        self.trace(f"{name} has the configuration {store.membership.index}: {describe(changes[-1][1])}")
+        committed = store.node.engine.commit_index
+        if store.node.engine.is_leader and sum(index > committed for index, _ in changes) > 1:
+            self.fail(f"{name} changes the members while a change is under way")
+        for (_, before), (index, after) in pairwise(changes):
+            if before.members and len(before.voting_lives ^ after.voting_lives) > 1:
+                self.fail(f"{name} changes more than one voter with the configuration {index}")
+
     def _leadership_changed(self, name: str, leadership: Leadership) -> None:
         self.trace(f"{name} is {leadership.role} in term {leadership.term}, leader {leadership.leader_id}")
         if leadership.role == "leader" and self._leaders.setdefault(leadership.term, name) != name:
@@ -268,20 +323,49 @@ class SimReplicas:
             )
         self.on_role_change(name, leadership)
 
+    def members(self) -> list[str]:
+        """Who takes part, as the leader says; everybody while nobody or more than one leads."""
+        leaders = self.ready_leaders()
+        if len(leaders) != 1:
+            return sorted(self.names)
+        return [member.id for member in self.stores[leaders[0]].membership.effective.members]
+
+    def unsettled(self, leader: str) -> str:
+        """What is still to be done about the members; empty if nothing is."""
+        store = self.stores[leader]
+        membership = store.membership
+        if membership.index > store.node.engine.commit_index:
+            return f"the configuration {membership.index} is not committed"
+        for member in membership.effective.members:
+            if member.promote:
+                return f"{member.id} has not caught up"
+            if member.id not in self.stores:
+                return f"the member {member.id} does not run"
+            if member.voter and member.incarnation != self.incarnations[member.id]:
+                return f"{member.id} has lost its data, and is a voter"
+        staying = [
+            name for name in self.dismissed if name in self.stores and not membership.effective.get(name)
+        ]
+        return f"{staying} were removed, and do not stop" if staying else ""
+
     def disagreement(self) -> str:
-        """What keeps the replicas from being equal; empty if nothing does."""
-        if self.alive != self.names:
+        """What keeps the members from being equal; empty if nothing does."""
+        if self.alive != sorted(self.names):
             return f"only {self.alive} are up"
         if len(self.ready_leaders()) != 1:
             return f"{self.ready_leaders()} lead"
-        engines = {name: self.stores[name].node.engine for name in self.names}
+        members = self.members()
+        unsettled = self.unsettled(self.ready_leaders()[0])
+        if unsettled:
+            return unsettled
+        engines = {name: self.stores[name].node.engine for name in members}
         positions = {
             name: (engine.last_index, engine.commit_index, engine.applied_index)
             for name, engine in engines.items()
         }
         if len({index for position in positions.values() for index in position}) != 1:
             return f"(last, committed, applied) differ: {positions}"
-        if len({self.stores[name].machine.state_hash() for name in self.names}) != 1:
+        if len({self.stores[name].machine.state_hash() for name in members}) != 1:
             return "the state hashes differ"
         return ""
 

@@ -60,7 +60,6 @@ class Replicas:
             cluster_id=cluster_id,
             replica_id=name,
             listen=self.addresses[name],
-            peers=self.addresses,
             tls=tls,
             loop=loop,
             rng=random.Random(1),

@@ -50,3 +50,9 @@ def test_an_identity_that_says_too_little_is_refused(folder, content):
     (folder / "identity.yaml").write_text(content)
     with pytest.raises(UsageError, match="clusterId and replicaId"):
         data_dir.read(folder)
+
+
+def test_a_replica_that_was_removed_does_not_start_again(folder):
+    data_dir.mark_removed(folder)
+    with pytest.raises(UsageError, match="was removed from its cluster"):
+        data_dir.require(folder, cluster_id="c1", replica_id="r1")

@@ -9,9 +9,11 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from h9s._pb import log_pb2
+from h9s.raft.configuration import Configuration, Member
 from h9s.raft.engine import Engine
 from h9s.raft.guard import GuardedTransport
 from h9s.raft.journal import Journal
+from h9s.raft.membership import Membership
 from h9s.raft.settings import RaftSettings
 from h9s.sim.disk import SimDisk
 from h9s.testing.virtual_loop import run_virtual
@@ -46,14 +48,17 @@ class Replica:
         settings: RaftSettings = SETTINGS,
         log: Sequence[int] = (),
         connected: bool = True,
+        incarnation: int = 0,
     ) -> None:
         self.events: list[Any] = []
         self.applied: list[tuple[int, bytes]] = []
         #: Who lacks entries that the log has dropped.
         self.lacking: list[str] = []
         self.now = 1000.0
+        self.incarnations: dict[str, int] = {}
         self.disk = Disk(self.events)
         self._members = members
+        self._incarnation = incarnation
         self._settings = settings
         self._open()
         for index, term in enumerate(log, start=2):
@@ -69,7 +74,9 @@ class Replica:
 
     def _open(self) -> None:
         self.journal = Journal(self.disk, identity="test/r1")
-        self.guard = GuardedTransport(send=self._send)
+        self.membership = membership_of(self._members, incarnation=self._incarnation)
+        self.membership.rebase(0, None, self.journal)
+        self.guard = GuardedTransport(send=self._send, membership=self.membership)
         self.engine = Engine(
             replica_id="r1",
             members=self._members,
@@ -81,6 +88,20 @@ class Replica:
             settings=self._settings,
         )
         self.guard.attach(self.engine)
+        self.journal.observer = self.membership
+        self.membership.on_change = self._configure
+        self._configure()
+
+    def _configure(self) -> None:
+        before, effective = self.incarnations, self.membership.effective
+        self.incarnations = {member.id: member.incarnation for member in effective.members}
+        self.engine.configure(
+            voters=effective.voters,
+            learners=effective.learners,
+            renewed={
+                name for name, number in self.incarnations.items() if before.get(name, number) != number
+            },
+        )
 
     def lose_power(self) -> None:
         """Crash, and start again from what is on disk."""
@@ -155,6 +176,13 @@ class Replica:
     def terms(self) -> list[int]:
         """The terms of its log's entries."""
         return [entry.term for entry in self.journal]
+
+
+def membership_of(names: Sequence[str], *, incarnation: int = 0) -> Membership:
+    """Founding voters, seen from r1; or nobody, if it is not one of them."""
+    if incarnation:
+        return Membership(replica_id="r1", incarnation=incarnation, founding=Configuration())
+    return Membership(replica_id="r1", founding=Configuration.of(Member(id=name) for name in names))
 
 
 def vote() -> log_pb2.PeerMessage:

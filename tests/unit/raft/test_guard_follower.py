@@ -8,7 +8,7 @@ import pytest
 
 from h9s._pb import log_pb2
 from h9s.raft.errors import JournalError, SafetyError
-from tests.unit.raft.harness import SYNC, Replica, append, request_vote, vote
+from tests.unit.raft.harness import SYNC, Replica, ack, append, request_vote, vote
 
 
 def test_entries_are_synced_before_they_are_acknowledged():
@@ -211,12 +211,8 @@ def test_an_answer_of_an_older_term_is_not_answered(kind):
     assert replica.sent() == []
 
 
-@pytest.mark.parametrize(
-    "message",
-    [append(9), request_vote(last_index=99, last_term=99), vote()],
-    ids=["append", "request_vote", "vote"],
-)
-def test_a_stranger_is_ignored(message):
+@pytest.mark.parametrize("message", [ack(9), vote()], ids=["ack", "vote"])
+def test_a_strangers_answer_is_ignored(message):
     replica = Replica()
     replica.stand()
     replica.events.clear()
@@ -224,6 +220,15 @@ def test_a_stranger_is_ignored(message):
     replica.receive("r9", message, term=9)
     assert (replica.engine.term, replica.engine.role, replica.terms()) == before
     assert replica.events == []
+
+
+def test_a_leader_or_candidate_that_is_unknown_here_is_heard():
+    """This replica may lag behind: the members may have changed meanwhile."""
+    replica = Replica()
+    replica.receive("r9", request_vote(last_index=9, last_term=8), term=9)
+    assert [m.WhichOneof("body") for m in replica.sent("r9")] == ["vote_granted"]
+    replica.receive("r9", append(9), term=9)
+    assert (replica.engine.leader_id, replica.terms()) == ("r9", [0, 9])
 
 
 def test_entries_that_do_not_follow_one_another_are_refused():

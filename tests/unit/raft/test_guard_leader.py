@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from h9s._pb import log_pb2
+from h9s.raft.engine import member
 from h9s.raft.errors import JournalError, SafetyError
 from h9s.raft.settings import RaftSettings
 from tests.unit.raft.harness import SYNC, Replica, ack, append, rejection, request_vote, vote
@@ -327,5 +328,5 @@ def test_commands_are_not_forwarded():
 def test_the_engine_can_send_nothing_that_is_not_spoken():
     replica = Replica()
     with pytest.raises(SafetyError, match="not spoken"):
-        replica.guard.send(replica.engine.members["r2"], {"type": "timeout_now", "term": 1})
+        replica.guard.send(member("r2"), {"type": "timeout_now", "term": 1})
     assert replica.sent() == []

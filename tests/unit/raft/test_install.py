@@ -29,6 +29,7 @@ class End:
             send=self.replica.guard._send,
             run_off_loop=self._run,
             restore=self.restored.append,
+            membership=self.replica.membership,
             spawn=self._spawn,
             monotonic=lambda: self.replica.now,
             patience=1.0,

@@ -11,10 +11,11 @@ from h9s._pb import log_pb2
 from h9s.clock import LoopClock
 from h9s.raft.errors import JournalError
 from h9s.raft.journal import Journal
-from h9s.raft.node import LinkHandler, RaftNode
+from h9s.raft.link_protocol import LinkHandler
+from h9s.raft.node import RaftNode
 from h9s.raft.versions import PeerHello
 from h9s.sim.disk import SimDisk
-from tests.unit.raft.harness import SETTINGS, ack, append, request_vote, virtual, vote
+from tests.unit.raft.harness import SETTINGS, ack, append, membership_of, request_vote, virtual, vote
 
 
 class FakeLinks:
@@ -26,6 +27,9 @@ class FakeLinks:
 
     def start(self, handler):
         self.handler = handler
+
+    def set_peers(self, addresses):
+        self.peers = dict(addresses)
 
     def send(self, replica_id, data):
         self.sent.append((replica_id, log_pb2.PeerMessage.FromString(data)))
@@ -45,7 +49,7 @@ class Driven:
         self.on_role_change = lambda role: self.roles.append(role.role)
         self.node = RaftNode(
             replica_id="r1",
-            members=members,
+            membership=membership_of(members),
             journal=Journal(self.disk, identity="test/r1"),
             links=self.links,
             machine=self,

@@ -141,7 +141,7 @@ async def test_a_broken_connection_to_another_follower_changes_nothing():
 async def test_a_leader_that_hands_over_names_a_follower_that_has_everything():
     driven = Driven()
     await driven.lead()
-    leaving = asyncio.get_running_loop().create_task(driven.node.hand_over(timeout=1))
+    leaving = asyncio.get_running_loop().create_task(driven.node.hand_over.run(timeout=1))
     await asyncio.sleep(0.01)
     named = [name for name, message in driven.links.sent if message.HasField("timeout_now")]
     assert named == ["r2"]
