@@ -44,6 +44,11 @@ class ClusterStub:
                 request_serializer=h9s_dot_v1_dot_cluster__pb2.CreateJoinTokenRequest.SerializeToString,
                 response_deserializer=h9s_dot_v1_dot_cluster__pb2.CreateJoinTokenResponse.FromString,
                 _registered_method=True)
+        self.Backup = channel.unary_stream(
+                '/h9s.v1.Cluster/Backup',
+                request_serializer=h9s_dot_v1_dot_cluster__pb2.BackupRequest.SerializeToString,
+                response_deserializer=h9s_dot_v1_dot_cluster__pb2.BackupChunk.FromString,
+                _registered_method=True)
 
 
 class ClusterServicer:
@@ -62,6 +67,13 @@ class ClusterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Backup(self, request, context):
+        """The whole state, from the replica that answers. Admins only: it holds secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +86,11 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.CreateJoinToken,
                     request_deserializer=h9s_dot_v1_dot_cluster__pb2.CreateJoinTokenRequest.FromString,
                     response_serializer=h9s_dot_v1_dot_cluster__pb2.CreateJoinTokenResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_stream_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=h9s_dot_v1_dot_cluster__pb2.BackupRequest.FromString,
+                    response_serializer=h9s_dot_v1_dot_cluster__pb2.BackupChunk.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +147,33 @@ class Cluster:
             '/h9s.v1.Cluster/CreateJoinToken',
             h9s_dot_v1_dot_cluster__pb2.CreateJoinTokenRequest.SerializeToString,
             h9s_dot_v1_dot_cluster__pb2.CreateJoinTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/h9s.v1.Cluster/Backup',
+            h9s_dot_v1_dot_cluster__pb2.BackupRequest.SerializeToString,
+            h9s_dot_v1_dot_cluster__pb2.BackupChunk.FromString,
             options,
             channel_credentials,
             insecure,

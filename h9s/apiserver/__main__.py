@@ -12,7 +12,7 @@ import click
 
 from h9s import __version__
 from h9s.apiserver import data_dir
-from h9s.apiserver.commands import verify
+from h9s.apiserver.commands import restore, verify
 from h9s.apiserver.commands.options import CONFIG as _CONFIG
 from h9s.apiserver.server import ApiServer, Pki
 from h9s.apiserver.settings import Settings
@@ -174,6 +174,7 @@ def _fail(error: H9sError) -> NoReturn:
 
 
 main.add_command(verify.COMMAND)
+main.add_command(restore.COMMAND)
 
 
 if __name__ == "__main__":

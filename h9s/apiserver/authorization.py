@@ -71,6 +71,12 @@ def authorize_join_tokens(caller: Identity) -> None:
         raise _forbidden(caller, "create join tokens")
 
 
+def authorize_backup(caller: Identity) -> None:
+    """Backup: it holds everything, secrets too."""
+    if not may_see_secrets(caller):
+        raise _forbidden(caller, "back the cluster up")
+
+
 def _node_may_write(
     caller: Identity, verb: api_pb2.Operation.Verb.ValueType, kind: Kind, name: str, current: ApiObject | None
 ) -> bool:

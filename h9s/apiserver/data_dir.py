@@ -44,17 +44,26 @@ def initialize(data_dir: Path, *, cluster_id: str, replica_id: str, incarnation:
 
     `incarnation`: 0 for a founding member; for one that joins, or comes back without its data, a new one.
     """
-    path = data_dir / FILE_NAME
+    require_empty(data_dir)
+    create(data_dir)
+    write(data_dir, DataIdentity(cluster_id, replica_id, incarnation))
+
+
+def require_empty(data_dir: Path) -> None:
+    """Raise UsageError if the folder is used already."""
     if data_dir.is_dir() and any(data_dir.iterdir()):
-        if path.exists():
+        if (data_dir / FILE_NAME).exists():
             raise UsageError(f"{data_dir} is initialized already: remove it to start over with an empty one")
         raise UsageError(f"{data_dir} is not empty, and holds no replica's data")
+
+
+def create(data_dir: Path) -> None:
+    """Make the folder where it is missing, for this user alone. Raises UsageError."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         sync_folder(data_dir.parent)
     except OSError as error:
         raise UsageError(f"cannot initialize {data_dir}: {error.strerror}") from error
-    write(data_dir, DataIdentity(cluster_id, replica_id, incarnation))
 
 
 def write(data_dir: Path, identity: DataIdentity) -> None:

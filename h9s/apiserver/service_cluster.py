@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from h9s import __version__
-from h9s._pb import api_pb2, cluster_pb2, cluster_pb2_grpc
+from h9s._pb import api_pb2, backup_pb2, cluster_pb2, cluster_pb2_grpc
 from h9s.api.keys import collection_prefix
 from h9s.api.kinds import kind_of
 from h9s.api.objects import to_any
 from h9s.apiserver.authentication import SYSTEM
-from h9s.apiserver.authorization import authorize_join_tokens
+from h9s.apiserver.authorization import authorize_backup, authorize_join_tokens
+from h9s.apiserver.backups import backup_records
 from h9s.apiserver.calls import Authenticates, Service, ServicerContext, served
 from h9s.apiserver.committer import Committer
 from h9s.apiserver.watch_hub import WatchHub
-from h9s.clock import Clock
+from h9s.clock import Clock, wall_ms
 from h9s.errors import InvalidError, NotFoundError, UnsupportedError
 from h9s.pki import Identity, JoinToken
 from h9s.store.protocol import Store
@@ -65,6 +66,23 @@ class ClusterService(Service, cluster_pb2_grpc.ClusterServicer):
         response.version = __version__
         response.watchers = len(self._hub)
         return response
+
+    @served
+    async def Backup(  # type: ignore[override]  # grpc.aio also takes coroutines that write
+        self, request: cluster_pb2.BackupRequest, caller: Identity, context: ServicerContext
+    ) -> None:
+        """The whole state in records, of one revision."""
+        authorize_backup(caller)
+        if not request.stale_ok:
+            await self._store.read_barrier(timeout=self.request_timeout)
+        header = backup_pb2.BackupHeader(
+            cluster_id=self._cluster_id,
+            replica_id=self._store.leadership().replica_id,
+            version=__version__,
+            made_at_ms=wall_ms(self.clock),
+        )
+        async for record in backup_records(self._store, header, revision=request.revision):
+            await context.write(cluster_pb2.BackupChunk(record=record))
 
     @served
     async def CreateJoinToken(

@@ -40,7 +40,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
     },
     "Look after the cluster": {
         "worker": "List the workers; print the command that joins another machine",
-        "cluster": "Show the control plane's replicas",
+        "cluster": "Show the control plane's replicas; back up what they hold",
         "cordon": "Keep new pods off a node",
         "uncordon": "Let new pods onto a node again",
     },

@@ -301,5 +301,16 @@ class Client:
         request = cluster_pb2.CreateJoinTokenRequest(ttl_seconds=ttl_seconds)
         return await self._calls.to_leader(methods.CREATE_JOIN_TOKEN, request)
 
+    async def backup(self, *, revision: int = 0, stale_ok: bool = False) -> AsyncGenerator[bytes, None]:
+        """The records of a backup (see `h9s.api.backup_file`), from any replica. Not resumed where the
+        connection breaks."""
+        request = cluster_pb2.BackupRequest(revision=revision, stale_ok=stale_ok)
+        stream = self._transport.stream(await self._live_server(), methods.BACKUP, request)
+        try:
+            async for chunk in stream:
+                yield chunk.record
+        finally:
+            await stream.aclose()
+
     async def _live_server(self) -> str:
         return await self._calls.live_server(methods.STATUS, cluster_pb2.ClusterStatusRequest())

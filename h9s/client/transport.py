@@ -51,6 +51,7 @@ CREATE_JOIN_TOKEN = Method(
     cluster_pb2.CreateJoinTokenRequest,
     cluster_pb2.CreateJoinTokenResponse,
 )
+BACKUP = Method("/h9s.v1.Cluster/Backup", cluster_pb2.BackupRequest, cluster_pb2.BackupChunk)
 JOIN = Method("/h9s.v1.Join/Join", cluster_pb2.JoinRequest, cluster_pb2.JoinResponse)
 
 

@@ -100,6 +100,10 @@ class Journal:
         if self._segment_size >= self._segment_bytes:
             self._rotate()
 
+    def close(self) -> None:
+        """Release the files; syncs nothing."""
+        self._file.close()
+
     def mark(self) -> None:
         """Note in the file that all of it has been synced: damage to the last batch is then told from what
         a power loss leaves. The mark itself needs no sync."""
@@ -228,7 +232,7 @@ class Journal:
         pass
 
     def _destroy(self) -> None:
-        self._file.close()
+        self.close()
 
     @overload
     def __getitem__(self, item: int) -> LogTuple: ...

@@ -287,6 +287,10 @@ class ReplicatedStore:
         records = self._machine.history.after(after_revision, limit=limit)
         return [(record.revision, record.changes) for record in records]
 
+    def capture(self) -> StateSnapshot:
+        """See `protocol.Store`."""
+        return self._machine.capture()
+
     async def wait_for_change(self, after_revision: int) -> None:
         """See `protocol.Store`."""
         while self.revision <= after_revision:

@@ -27,20 +27,22 @@ def main(seeds: str, processes: int, trace: bool) -> None:
     """Run the consensus core and the store through faults, on virtual time."""
     be_quiet()
     failed = []
-    count = 0
-    total: dict[str, int] = {}
+    acknowledged = faults = reads = count = 0
     for result in run_seeds(parse_seeds(seeds), processes=processes):
         count += 1
-        for name, number in result.counts().items():
-            total[name] = total.get(name, 0) + number
+        acknowledged += result.acknowledged
+        faults += result.faults
+        reads += result.reads
         if trace or result.failures:
             click.echo(f"--- seed {result.seed}: the last of what happened")
             click.echo("\n".join(result.trace))
         if result.failures:
             failed.append(result.seed)
             click.echo(f"seed {result.seed} FAILED: {result.failures[0]}")
-    summary = ", ".join(f"{number} {name}" for name, number in total.items())
-    click.echo(f"{count} seeds, {len(failed)} failed; {summary}")
+    click.echo(
+        f"{count} seeds, {len(failed)} failed; {faults} faults, "
+        f"{acknowledged} acknowledged writes, {reads} linearizable reads"
+    )
     if failed:
         click.echo(f"replay with: ./scripts/sim --seeds {failed[0]}..{failed[0]}")
         sys.exit(1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from h9s._pb import cluster_pb2, log_pb2
 from h9s.store.model import Change, KeyRange, KeyValue, Outcome, RevisionRecord
+from h9s.store.snapshot import StateSnapshot
 
 if TYPE_CHECKING:
     from h9s.store.past import Past
@@ -121,6 +122,10 @@ class Store(Protocol):
 
         Raises CompactedError if some of them are not in memory any more.
         """
+        ...
+
+    def capture(self) -> StateSnapshot:
+        """Everything as it is now, for a backup."""
         ...
 
     async def wait_for_change(self, after_revision: int) -> None:

@@ -12,6 +12,7 @@ from h9s.errors import NotLeaderError
 from h9s.store.model import Change, Outcome
 from h9s.store.past import Past
 from h9s.store.protocol import Leadership, View
+from h9s.store.snapshot import StateSnapshot
 from h9s.store.state_machine import FORMAT_VERSION, StateMachine
 from h9s.testing.memory_archive import MemoryArchive
 
@@ -70,6 +71,10 @@ class MemoryStore:
         """See `protocol.Store`."""
         records = self._machine.history.after(after_revision, limit=limit)
         return [(record.revision, record.changes) for record in records]
+
+    def capture(self) -> StateSnapshot:
+        """See `protocol.Store`."""
+        return self._machine.capture()
 
     async def wait_for_change(self, after_revision: int) -> None:
         """See `protocol.Store`."""

@@ -1,11 +1,13 @@
-"""`howbe-apiserver verify`: reads all of a replica's data and says whether it is whole."""
+"""`howbe-apiserver verify`: reads all of a replica's data, or a backup, and says whether it is whole."""
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import click
 
+from h9s.api.backup_file import BackupReader, BackupSummary
 from h9s.apiserver import data_dir
 from h9s.apiserver.commands.options import tells_errors
 from h9s.apiserver.settings import Settings
@@ -20,12 +22,39 @@ from h9s.raft.inspection import DataReport, inspect
     type=click.Path(path_type=Path, dir_okay=False),
     help="The configuration of a replica that does not run.",
 )
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @tells_errors
-def COMMAND(config_path: Path | None) -> None:
-    """Read a replica's data, change nothing, and fail where something is damaged."""
-    if config_path is None:
-        raise UsageError("say what to verify: --config FILE")
-    _verify_data(Settings.load(config_path), config_path)
+def COMMAND(config_path: Path | None, file: Path | None) -> None:
+    """Read a replica's data (--config), or the backup FILE; change nothing, and fail where something is
+    damaged."""
+    if (config_path is None) == (file is None):
+        raise UsageError("say what to verify: --config FILE for a replica's data, or FILE for a backup")
+    if config_path is not None:
+        _verify_data(Settings.load(config_path), config_path)
+    if file is not None:
+        click.echo(f"{file} is whole: {described(read_summary(file))}")
+
+
+def read_summary(file: Path) -> BackupSummary:
+    """Read all of a backup. Raises UsageError, DamagedError, UnsupportedError."""
+    try:
+        with file.open("rb") as opened:
+            reader = BackupReader(opened, name=str(file))
+            for _ in reader:
+                pass
+            return reader.summary
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
+
+
+def described(summary: BackupSummary) -> str:
+    """What a backup holds, in half a sentence."""
+    header = summary.header
+    made = datetime.datetime.fromtimestamp(header.made_at_ms / 1000, tz=datetime.UTC)
+    return (
+        f"revision {header.revision} of cluster {header.cluster_id}, {summary.objects} objects, "
+        f"made {made.isoformat(timespec='seconds')} by {header.replica_id} (h9s {header.version})"
+    )
 
 
 def _verify_data(settings: Settings, config_path: Path) -> None:

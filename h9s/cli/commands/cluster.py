@@ -1,22 +1,26 @@
-"""`howbectl cluster status`."""
+"""`howbectl cluster`: status, backup."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from h9s._pb import cluster_pb2
+from h9s.cli.backups import write_backup
 from h9s.cli.options import group, output_option, pass_session
 from h9s.cli.replicas import ClusterView
 from h9s.cli.session import CommandError, Session
 from h9s.cli.tables import align
-from h9s.cli.usage import document, shortages, usage_rows
+from h9s.cli.usage import document, shortages, size, usage_rows
 from h9s.errors import H9sError
 
 if TYPE_CHECKING:
+    from h9s.api.backup_file import BackupSummary
     from h9s.client.client import Client
 
 #: How long one replica may take to answer, in seconds.
@@ -25,7 +29,7 @@ _PATIENCE = 0.8
 
 @group("cluster")
 def COMMAND() -> None:
-    """Show the control plane's replicas."""
+    """Show the control plane's replicas, and back up what they hold."""
 
 
 @COMMAND.command("status")
@@ -55,6 +59,30 @@ def _status(session: Session, output: str | None) -> None:
     if not view.is_healthy:
         raise CommandError(view.summary())
     click.echo(view.summary(), err=True)
+
+
+@COMMAND.command("backup")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--revision", type=click.IntRange(min=1), help="A past revision instead of the latest.")
+@click.option(
+    "--stale-ok", is_flag=True, help="Take what the replica has, even if no majority can confirm it."
+)
+@pass_session
+def _backup(session: Session, file: Path, revision: int | None, stale_ok: bool) -> None:
+    """Write the cluster's whole state to FILE, from any replica, while it goes on working.
+
+    The file holds secrets. `howbe-apiserver restore` makes a new cluster of it.
+    """
+
+    async def work(client: Client) -> BackupSummary:
+        async with aclosing(client.backup(revision=revision or 0, stale_ok=stale_ok)) as records:
+            return await write_backup(records, file)
+
+    summary = session.run(work)
+    click.echo(
+        f"{file}: revision {summary.header.revision} of cluster {summary.header.cluster_id}, "
+        f"{summary.objects} objects, {size(summary.size_bytes)}"
+    )
 
 
 async def look_at(client: Client, servers: Sequence[str]) -> ClusterView:

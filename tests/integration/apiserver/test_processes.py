@@ -1,141 +1,16 @@
 """`howbe-apiserver` as processes: one alone, and three that survive the loss of one."""
 
 import asyncio
-import contextlib
-import os
-import random
 import signal
 import socket
-import sys
-import urllib.request
 from contextlib import aclosing
 
 import pytest
 import yaml
 
-from h9s import pki
-from h9s._pb import cluster_pb2, cluster_pb2_grpc
-from h9s.client import Client, operations
-from h9s.client.grpc_transport import open_channel
-from h9s.clock import SystemClock
-from h9s.config import ClientConfig
+from h9s.client import operations
+from tests.integration.apiserver.replicas import Replicas, read
 from tests.unit.apiserver.support import lease
-
-
-class Replicas:
-    """Three configured replicas in a folder, and the processes that were started."""
-
-    def __init__(self, folder, *, count=3):
-        self.folder = folder
-        self.processes = {}
-        ca = pki.create_ca("test")
-        ca.save(folder / "ca.crt", folder / "ca.key")
-        self.ids = [f"r{i + 1}" for i in range(count)]
-        ports = iter(free_ports(4 * count))
-        replicas = [
-            {"id": name, **{field: f"127.0.0.1:{next(ports)}" for field in ("apiAddress", "peerAddress")}}
-            for name in self.ids
-        ]
-        self.metrics_addresses = {}
-        self.addresses = {replica["id"]: replica["apiAddress"] for replica in replicas}
-        for replica in replicas:
-            name = replica["id"]
-            credential = pki.issue(
-                ca,
-                common_name=name,
-                organization=pki.ROLE_REPLICA,
-                dns_names=[pki.APISERVER_NAME],
-                server=True,
-            )
-            credential.save(folder / f"{name}.crt", folder / f"{name}.key")
-            files = {"ca": "ca.crt", "caKey": "ca.key", "certificate": f"{name}.crt", "key": f"{name}.key"}
-            document = {
-                "clusterId": "test",
-                "replicaId": name,
-                "dataDir": f"{name}-data",
-                "apiAddress": replica["apiAddress"],
-                "peerAddress": replica["peerAddress"],
-                "metricsAddress": f"127.0.0.1:{next(ports)}",
-                "joinAddress": f"127.0.0.1:{next(ports)}",
-                "replicas": replicas,
-                "pki": files,
-            }
-            self.metrics_addresses[name] = document["metricsAddress"]
-            self.config_file(name).write_text(yaml.safe_dump(document))
-        admin = pki.issue(ca, common_name="root", organization=pki.ROLE_ADMIN)
-        self.config = ClientConfig(
-            servers=tuple(self.addresses.values()),
-            ca=ca.certificate,
-            certificate=admin.certificate,
-            key=admin.key,
-        )
-
-    def config_file(self, name):
-        return self.folder / f"{name}.yaml"
-
-    async def run(self, command, name):
-        """Run a command to its end: (exit code, output)."""
-        process = await self._spawn(command, name, asyncio.subprocess.PIPE)
-        output, _ = await process.communicate()
-        return process.returncode, output.decode()
-
-    async def start(self, *names):
-        for name in names:
-            log = (self.folder / f"{name}.log").open("ab")
-            self.processes[name] = await self._spawn("serve", name, log)
-            log.close()
-
-    async def stop(self, *names, with_signal=signal.SIGTERM):
-        for name in names:
-            self.processes[name].send_signal(with_signal)
-        return [await self.processes.pop(name).wait() for name in names]
-
-    def client(self, *, servers=None):
-        config = self.config if servers is None else ClientConfig(**{**vars(self.config), "servers": servers})
-        return Client(config, clock=SystemClock(), rng=random.Random(), name="test")
-
-    async def status(self, name):
-        async with open_channel(self.addresses[name], self.config) as channel:
-            return await cluster_pb2_grpc.ClusterStub(channel).Status(
-                cluster_pb2.ClusterStatusRequest(), timeout=5
-            )
-
-    async def leader(self):
-        while True:
-            for name in self.processes:
-                with contextlib.suppress(Exception):
-                    if (await self.status(name)).role == "leader":
-                        return name
-            await asyncio.sleep(0.05)
-
-    def logs(self):
-        return "\n".join(f"{path.name}:\n{path.read_text()}" for path in sorted(self.folder.glob("*.log")))
-
-    async def _spawn(self, command, name, output):
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "h9s.apiserver",
-            command,
-            "--config",
-            str(self.config_file(name)),
-            stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
-
-
-def read(url):
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return answer.read().decode()
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @pytest.fixture
@@ -143,8 +18,7 @@ async def replicas(tmp_path):
     replicas = Replicas(tmp_path)
     try:
         async with asyncio.timeout(60):
-            for name in replicas.ids:
-                assert (await replicas.run("init", name))[0] == 0
+            await replicas.init()
             yield replicas
     finally:
         await replicas.stop(*list(replicas.processes), with_signal=signal.SIGKILL)
