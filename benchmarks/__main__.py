@@ -15,6 +15,7 @@ import click
 import uvloop
 
 from benchmarks.failover import FailoverSettings, run_failover
+from benchmarks.growth import GrowthSettings, run_growth
 from benchmarks.idle import IdleSettings, run_idle
 from benchmarks.machine import describe_machine
 from benchmarks.report import Report, Result, to_json, to_table
@@ -22,9 +23,9 @@ from benchmarks.startup import StartupSettings, run_startup
 from benchmarks.store import StoreSettings, run_store
 from cluster.command_line import run_command
 
-S = TypeVar("S", StoreSettings, FailoverSettings, StartupSettings, IdleSettings)
+S = TypeVar("S", StoreSettings, GrowthSettings, FailoverSettings, StartupSettings, IdleSettings)
 
-NAMES = ("store", "failover", "startup", "idle")
+NAMES = ("store", "growth", "failover", "startup", "idle")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,6 +36,12 @@ NAMES = ("store", "failover", "startup", "idle")
     "--seconds", type=click.FloatRange(min=0.5), help="store, idle: how long each measurement takes."
 )
 @click.option("--rounds", type=click.IntRange(min=1), help="failover, startup: how often.")
+@click.option(
+    "--objects",
+    multiple=True,
+    type=click.IntRange(min=1),
+    help="growth: at how many objects to measure; may be given several times, ascending.",
+)
 @click.option("--replicas", type=click.IntRange(min=1), help="startup: how many.")
 @click.option(
     "--soak",
@@ -54,20 +61,28 @@ def main(
     as_json: bool,
     seconds: float | None,
     rounds: int | None,
+    objects: tuple[int, ...],
     replicas: int | None,
     soak: float,
     data_dir: Path | None,
 ) -> None:
     """Measure h9s on this machine, on clusters of its own.
 
-    store: writes and watches. failover: the gap when the leader is killed. startup: many replicas
-    at once, on Docker. idle: what the processes take while nothing happens.
+    store: writes, reads and watches. growth: the same store with 1,000 to 300,000
+    objects. failover: the gap when the leader is killed. startup: many replicas at once, on Docker.
+    idle: what the processes take while nothing happens.
     """
     parent = data_dir or Path.home() / ".cache" / "h9s"
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"bench-{benchmark}-", dir=parent))
     try:
-        wishes = {"seconds": seconds, "rounds": rounds, "replicas": replicas, "soak_minutes": soak}
+        wishes: dict[str, Any] = {
+            "objects": tuple(sorted(objects)) or None,
+            "seconds": seconds,
+            "rounds": rounds,
+            "replicas": replicas,
+            "soak_minutes": soak,
+        }
         settings, measurement = _choose(benchmark, folder, peer=peer, wishes=wishes)
         machine = describe_machine(folder)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -84,13 +99,16 @@ def main(
 
 
 def _choose(
-    benchmark: str, folder: Path, *, peer: bool, wishes: Mapping[str, float | None]
+    benchmark: str, folder: Path, *, peer: bool, wishes: Mapping[str, Any]
 ) -> tuple[Any, Coroutine[Any, Any, Sequence[Result]]]:
     """The benchmark's settings, changed by those wishes that concern it, and its run."""
     match benchmark:
         case "store":
             store = _changed(StoreSettings(), wishes)
             return store, run_store(folder, store, peer=peer)
+        case "growth":
+            growth = _changed(GrowthSettings(), wishes)
+            return growth, run_growth(folder, growth)
         case "failover":
             failover = _changed(FailoverSettings(), wishes)
             return failover, run_failover(folder, failover, peer=peer)
@@ -102,7 +120,7 @@ def _choose(
             return idle, run_idle(folder, idle)
 
 
-def _changed(standard: S, wishes: Mapping[str, float | None]) -> S:
+def _changed(standard: S, wishes: Mapping[str, Any]) -> S:
     known = {field.name for field in fields(standard)}
     changes: dict[str, Any] = {
         name: wish for name, wish in wishes.items() if name in known and wish is not None

@@ -29,8 +29,9 @@ _PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """What to do. `writers` connections with `outstanding` writes on each, for `seconds`; or, where
-    `watch_address` is given, single writes each of which is waited for on a watch there."""
+    """What to do. `writers` connections with `outstanding` writes on each, for `seconds`; with `reads`,
+    reads of what was written before; or, where `watch_address` is given, single writes each of which is
+    waited for on a watch there."""
 
     target: str
     config_file: str
@@ -41,6 +42,7 @@ class LoadPlan:
     outstanding: int = 1
     payload_bytes: int = 256
     watch_address: str = ""
+    reads: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,17 @@ async def run_load(plan: LoadPlan) -> LoadOutcome:
     try:
         for number, writer in enumerate(writers):
             for warm_up in range(_WARM_UP_WRITES if plan.writers == 1 else 2):
-                await writer.write(f"{plan.prefix}-warm-{number}-{warm_up}")
+                await writer.write(_warm_up_name(plan, number, warm_up))
         if plan.watch_address:
             return await _write_and_watch(plan, config, writers[0])
         await _ready()
         return await _write_all(plan, writers)
     finally:
         await close_all(writers)
+
+
+def _warm_up_name(plan: LoadPlan, writer: int, number: int) -> str:
+    return f"{plan.prefix}-warm-{writer}-{number}"
 
 
 async def _ready() -> None:
@@ -85,7 +91,10 @@ async def _write_all(plan: LoadPlan, writers: Sequence[Writer]) -> LoadOutcome:
         now = _CLOCK.monotonic()
         while now < end:
             number += 1
-            await writer.write(f"{plan.prefix}-{lane}-{number}")
+            if plan.reads:
+                await writer.read(_warm_up_name(plan, 0, number % 2))
+            else:
+                await writer.write(f"{plan.prefix}-{lane}-{number}")
             then, now = now, _CLOCK.monotonic()
             latencies.append((now - then) * 1000)
 

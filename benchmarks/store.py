@@ -1,14 +1,15 @@
-"""How fast writes go, and how soon another replica's watchers see them."""
+"""How fast writes and reads go, and how soon another replica's watchers see a write."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.echo_server import echo_server
 from benchmarks.etcd.members import temporary_etcd
 from benchmarks.load import LoadOutcome, LoadPlan, measure
-from benchmarks.report import Result, at_least_times, at_most, percentile
+from benchmarks.report import Result, at_least_times, at_most, at_most_times, percentile
 from cluster.local.temporary import leader_id, temporary_control_plane
 
 
@@ -19,18 +20,19 @@ class StoreSettings:
     seconds: float = 8.0
     unary_clients: int = 64
     client_processes: int = 2
-    outstanding: int = 256
+    outstanding: tuple[int, ...] = (64, 256)
     payload_bytes: int = 256
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The four loads on one target."""
+    """The loads on one target; of the batching client by how many writes it has outstanding."""
 
     sequential: LoadOutcome
     parallel: LoadOutcome
-    outstanding: LoadOutcome
+    outstanding: Mapping[int, LoadOutcome]
     watched: LoadOutcome
+    read: LoadOutcome
 
 
 async def run_store(folder: Path, settings: StoreSettings, *, peer: bool) -> list[Result]:
@@ -59,10 +61,14 @@ async def _measure(
     return Measured(
         sequential=await measure([replace(plan, prefix="sequential")]),
         parallel=await measure(_spread(replace(plan, prefix="parallel"), settings)),
-        outstanding=await measure(
-            [replace(plan, target=batching_target, prefix="outstanding", outstanding=settings.outstanding)]
-        ),
+        outstanding={
+            count: await measure(
+                [replace(plan, target=batching_target, prefix=f"outstanding-{count}", outstanding=count)]
+            )
+            for count in settings.outstanding
+        },
         watched=await measure([replace(plan, prefix="watched", watch_address=watch_address)]),
+        read=await measure([replace(plan, prefix="read", reads=True)]),
     )
 
 
@@ -98,49 +104,60 @@ def _results(
 ) -> list[Result]:
     rate = "writes/s"
     unary = f"{settings.unary_clients} unary clients"
-    etcd_outstanding = None if etcd is None else _rate(etcd.outstanding)
+    sequential, peer_sequential = h9s.sequential, etcd.sequential if etcd else None
+    batching = [
+        at_least_times(
+            f"{count} outstanding, batching client",
+            _rate(outcome),
+            rate,
+            1.3,
+            _rate(etcd.outstanding[count]) if etcd else None,
+            "etcd",
+            peer=_rate(etcd.outstanding[count]) if etcd else None,
+        )
+        for count, outcome in h9s.outstanding.items()
+    ]
     return [
         at_most(
-            "one client in sequence, p50",
-            percentile(h9s.sequential.latencies_ms, 50),
-            "ms",
-            1.3,
-            peer=None if etcd is None else percentile(etcd.sequential.latencies_ms, 50),
+            "one client in sequence, p50", _p(50, sequential), "ms", 1.3, peer=_peer(50, peer_sequential)
         ),
-        Result(
-            "one client in sequence, p99",
-            percentile(h9s.sequential.latencies_ms, 99),
-            "ms",
-            peer=None if etcd is None else percentile(etcd.sequential.latencies_ms, 99),
-        ),
-        Result("empty gRPC call, p50", percentile(echo.latencies_ms, 50), "ms"),
+        Result("one client in sequence, p99", _p(99, sequential), "ms", peer=_peer(99, peer_sequential)),
+        Result("empty gRPC call, p50", _p(50, echo), "ms"),
         at_least_times(
             unary,
             _rate(h9s.parallel),
             rate,
-            0.5,
+            0.65,
             _rate(echo_parallel),
             "echo",
-            peer=None if etcd is None else _rate(etcd.parallel),
+            peer=_rate(etcd.parallel) if etcd else None,
         ),
         Result(f"gRPC echo, {unary}", _rate(echo_parallel), "calls/s"),
-        at_least_times(
-            f"{settings.outstanding} outstanding, batching client",
-            _rate(h9s.outstanding),
-            rate,
-            0.8,
-            etcd_outstanding,
-            "etcd",
-            peer=etcd_outstanding,
-        ),
+        *batching,
         at_most(
             "write to event at another replica, p50",
-            percentile(h9s.watched.latencies_ms, 50),
+            _p(50, h9s.watched),
             "ms",
             2.0,
-            peer=None if etcd is None else percentile(etcd.watched.latencies_ms, 50),
+            peer=_peer(50, etcd.watched if etcd else None),
+        ),
+        at_most_times(
+            "linearizable read, p50",
+            _p(50, h9s.read),
+            "ms",
+            2.0,
+            _peer(50, etcd.read if etcd else None),
+            "etcd",
         ),
     ]
+
+
+def _p(percent: float, outcome: LoadOutcome) -> float:
+    return percentile(outcome.latencies_ms, percent)
+
+
+def _peer(percent: float, outcome: LoadOutcome | None) -> float | None:
+    return None if outcome is None else _p(percent, outcome)
 
 
 def _rate(outcome: LoadOutcome) -> float:

@@ -21,7 +21,7 @@ from h9s.api.objects import to_any
 from h9s.client.batching import BatchingClient
 from h9s.client.grpc_transport import GrpcTransport, open_channel
 from h9s.client.request_ids import RequestIds
-from h9s.client.transport import COMMIT, WATCH
+from h9s.client.transport import COMMIT, GET, WATCH
 from h9s.clock import SystemClock, system_random
 from h9s.config import ClientConfig
 
@@ -38,6 +38,10 @@ class Writer(ABC):
         """Write one object; returns when that is acknowledged."""
 
     @abstractmethod
+    async def read(self, name: str) -> None:
+        """Read one object that was written, linearizably."""
+
+    @abstractmethod
     async def close(self) -> None:
         """Break the connection."""
 
@@ -52,6 +56,11 @@ def make_lease(name: str, payload_bytes: int) -> coordination_pb2.Lease:
     # The field's own tags and lengths take a few bytes.
     lease.spec.holder_identity = "x" * max(0, missing - 3)
     return lease
+
+
+def lease_key(name: str) -> api_pb2.ObjectKey:
+    """The key of such an object; of the whole collection without a name."""
+    return api_pb2.ObjectKey(group="coordination.k8s.io", kind="Lease", namespace=NAMESPACE, name=name)
 
 
 def create_operation(name: str, payload_bytes: int) -> api_pb2.Operation:
@@ -75,6 +84,11 @@ class H9sWriter(Writer):
         )
         await self._transport.unary(self._address, COMMIT, request, timeout=_TIMEOUT)
 
+    async def read(self, name: str) -> None:
+        """See `Writer.read`."""
+        request = api_pb2.GetRequest(key=lease_key(name))
+        await self._transport.unary(self._address, GET, request, timeout=_TIMEOUT)
+
     async def close(self) -> None:
         """See `Writer.close`."""
         await self._transport.close()
@@ -95,6 +109,10 @@ class H9sBatchingWriter(Writer):
             await self._client.__aenter__()
         await self._client.commit([create_operation(name, self._payload_bytes)])
 
+    async def read(self, name: str) -> None:
+        """See `Writer.read`."""
+        await self._client.get(coordination_pb2.Lease, name, NAMESPACE)
+
     async def close(self) -> None:
         """See `Writer.close`."""
         await self._client.__aexit__(None, None, None)
@@ -111,12 +129,24 @@ class EtcdWriter(Writer):
             request_serializer=pb.PutRequest.SerializeToString,
             response_deserializer=pb.PutResponse.FromString,
         )
+        self._range = self._channel.unary_unary(
+            etcd.RANGE,
+            request_serializer=pb.RangeRequest.SerializeToString,
+            response_deserializer=pb.RangeResponse.FromString,
+        )
         self._request = pb.PutRequest
+        self._range_request = pb.RangeRequest
         self._value = b"x" * payload_bytes
 
     async def write(self, name: str, *, timeout: float = _TIMEOUT) -> None:
         """See `Writer.write`. Raises grpc.aio.AioRpcError."""
         await self._put(self._request(key=name.encode(), value=self._value), timeout=timeout)
+
+    async def read(self, name: str) -> None:
+        """See `Writer.read`. Raises grpc.aio.AioRpcError, ValueError if there is no such key."""
+        response = await self._range(self._range_request(key=name.encode()), timeout=_TIMEOUT)
+        if not response.kvs:
+            raise ValueError(f"etcd has no key {name}")
 
     async def close(self) -> None:
         """See `Writer.close`."""
@@ -134,6 +164,10 @@ class EchoWriter(Writer):
         """See `Writer.write`."""
         del name
         await self._call(b"", timeout=_TIMEOUT)
+
+    async def read(self, name: str) -> None:
+        """See `Writer.read`."""
+        await self.write(name)
 
     async def close(self) -> None:
         """See `Writer.close`."""
@@ -164,7 +198,7 @@ async def watched_names(target: str, config: ClientConfig, address: str) -> Asyn
 
 async def _watch_h9s(config: ClientConfig, address: str) -> AsyncGenerator[str, None]:
     transport = GrpcTransport(config)
-    key = api_pb2.ObjectKey(group="coordination.k8s.io", kind="Lease", namespace=NAMESPACE)
+    key = lease_key("")
     try:
         # The first bookmark says that the watch stands.
         watching = False

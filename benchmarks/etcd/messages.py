@@ -16,6 +16,7 @@ from grpc_tools import protoc
 from h9s.errors import InternalError
 
 PUT = "/etcdserverpb.KV/Put"
+RANGE = "/etcdserverpb.KV/Range"
 WATCH = "/etcdserverpb.Watch/Watch"
 STATUS = "/etcdserverpb.Maintenance/Status"
 

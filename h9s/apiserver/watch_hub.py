@@ -112,7 +112,7 @@ class WatchHub:
         self.revision = store.revision
         self._bookmark_seconds = bookmark_seconds
         #: By what a changed key may be found under: itself, or a prefix of it that ends in "/".
-        self._watchers: dict[str, set[Watcher]] = {}
+        self._watchers: dict[str, dict[Watcher, None]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -123,14 +123,14 @@ class WatchHub:
     def watch(self, selection: Selection, *, after_revision: int, previous: bool) -> Iterator[Watcher]:
         """A watcher of the changes above `after_revision`, which may lie ahead of this replica."""
         watcher = Watcher(self, selection, after_revision=after_revision, previous=previous)
-        watchers = self._watchers.setdefault(selection.prefix, set())
-        watchers.add(watcher)
+        watchers = self._watchers.setdefault(selection.prefix, {})
+        watchers[watcher] = None
         self._count += 1
         instruments.WATCHERS.inc()
         try:
             yield watcher
         finally:
-            watchers.discard(watcher)
+            watchers.pop(watcher, None)
             if not watchers:
                 self._watchers.pop(selection.prefix, None)
             self._count -= 1

@@ -27,22 +27,20 @@ def main(seeds: str, processes: int, trace: bool) -> None:
     """Run the consensus core and the store through faults, on virtual time."""
     be_quiet()
     failed = []
-    acknowledged = faults = reads = count = 0
+    count = 0
+    total: dict[str, int] = {}
     for result in run_seeds(parse_seeds(seeds), processes=processes):
         count += 1
-        acknowledged += result.acknowledged
-        faults += result.faults
-        reads += result.reads
+        for name, number in result.counts().items():
+            total[name] = total.get(name, 0) + number
         if trace or result.failures:
             click.echo(f"--- seed {result.seed}: the last of what happened")
             click.echo("\n".join(result.trace))
         if result.failures:
             failed.append(result.seed)
             click.echo(f"seed {result.seed} FAILED: {result.failures[0]}")
-    click.echo(
-        f"{count} seeds, {len(failed)} failed; {faults} faults, "
-        f"{acknowledged} acknowledged writes, {reads} linearizable reads"
-    )
+    summary = ", ".join(f"{number} {name}" for name, number in total.items())
+    click.echo(f"{count} seeds, {len(failed)} failed; {summary}")
     if failed:
         click.echo(f"replay with: ./scripts/sim --seeds {failed[0]}..{failed[0]}")
         sys.exit(1)

@@ -26,6 +26,7 @@ from h9s.raft.versions import PeerHello
 from h9s.sim.disk import SimDisk
 from h9s.sim.network import SimNetwork
 from h9s.sim.past_checks import Chronicle, SimArchive
+from h9s.sim.witness import Witness
 from h9s.store.protocol import Leadership
 
 
@@ -59,7 +60,9 @@ class ObservedStore(ReplicatedStore):
         self.observer.applied(self.replica_id, index, command)
         before = self.revision
         super().apply(index, command)
-        self.observer.chronicle.applied(self.replica_id, self.machine.history.after(before))
+        records = self.machine.history.after(before)
+        self.observer.chronicle.applied(self.replica_id, records)
+        self.observer.witness.applied(self.replica_id, records)
 
 
 class SimReplicas:
@@ -86,6 +89,7 @@ class SimReplicas:
         self.network = SimNetwork(names, rng=rng, loop=loop, latency=latency, datagrams=datagrams)
         self.stores: dict[str, ObservedStore] = {}
         self.failures: list[str] = []
+        self.witness = Witness()
         self.torn_tails = 0
         #: Who may be removed, because somebody asked for it; and who has stopped because of that.
         self.dismissed: set[str] = set()

@@ -10,6 +10,8 @@ from functools import partial
 
 from h9s.sim.faults import FaultInjector
 from h9s.sim.replicas import TRACE_LENGTH, SimReplicas, Trace
+from h9s.sim.traffic import RecordedClient
+from h9s.sim.watching import SimHubs, SimWatcher
 from h9s.sim.workload import COUNTER, Acknowledged, SimClient
 from h9s.testing.virtual_loop import run_virtual
 
@@ -28,6 +30,8 @@ class SimResult:
     acknowledged: int = 0
     reads: int = 0
     faults: int = 0
+    operations: int = 0
+    events: int = 0
     messages: int = 0
     revision: int = 0
 
@@ -37,6 +41,8 @@ class SimResult:
             "faults": self.faults,
             "acknowledged writes": self.acknowledged,
             "linearizable reads": self.reads,
+            "judged operations": self.operations,
+            "watch events": self.events,
             "messages": self.messages,
         }
 
@@ -61,7 +67,20 @@ async def _live(seed: int, lines: deque[str]) -> SimResult:
         SimClient(f"c{number}", replicas, acknowledged, rng=random.Random(rng.getrandbits(64)))
         for number in range(rng.choice((1, 3, 6)))
     ]
+    recorded = [
+        RecordedClient(f"d{number}", replicas, rng=random.Random(rng.getrandbits(64)))
+        for number in range(rng.choice((0, 2, 4)))
+    ]
+    hubs = SimHubs(replicas)
+    watchers = [
+        SimWatcher(
+            f"w{number}", replicas, hubs, rng=random.Random(rng.getrandbits(64)), wants_previous=number == 0
+        )
+        for number in range(2)
+    ]
     work = [loop.create_task(client.run(until=FAULT_SECONDS)) for client in clients]
+    work += [loop.create_task(client.run(until=FAULT_SECONDS)) for client in recorded]
+    work += [loop.create_task(watcher.run(until=FAULT_SECONDS)) for watcher in watchers]
     injector = FaultInjector(replicas, rng=random.Random(rng.getrandbits(64)))
     await injector.run(until=FAULT_SECONDS)
     for task in work:
@@ -70,12 +89,19 @@ async def _live(seed: int, lines: deque[str]) -> SimResult:
     _check_survival(replicas, acknowledged)
     for name, store in sorted(replicas.stores.items()):
         await store.look_back(partial(replicas.chronicle.check_all, name))
+    if not replicas.failures:
+        for watcher in watchers:
+            await watcher.catch_up(replicas.witness.ledger.revision)
+    for failure in replicas.witness.judge():
+        replicas.fail(failure)
     return SimResult(
         seed=seed,
         failures=tuple(replicas.failures),
         acknowledged=len(acknowledged.writes) + acknowledged.counter,
         reads=acknowledged.reads,
         faults=injector.count,
+        operations=len(replicas.witness.operations),
+        events=sum(1 for watch in replicas.witness.watches for _ in watch.events()),
         messages=replicas.network.messages,
         revision=max((store.revision for store in replicas.stores.values()), default=0),
         trace=tuple(replicas.trace.lines),

@@ -1,50 +1,20 @@
 """All keys at one revision, as a persistent map: old versions stay valid and share structure.
 
 Keys are grouped by everything up to their last `/` (a namespace's objects of one kind), so that a
-scan touches only what it returns. Scans are sorted when asked for; the order of an unchanged group
-is remembered, because a persistent map that did not change is the same object.
+scan touches only what it returns.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 from immutables import Map, MapMutation
 
 from h9s.store.model import Change, KeyValue
-
-Group = Map[str, KeyValue]
-Groups = Map[str, Group]
+from h9s.store.sorted_keys import Group, Groups, SortedKeys, group_of
 
 EMPTY: Groups = Map()
-
-_REMEMBERED_ORDERS = 64
-
-
-class SortedKeys:
-    """The sorted keys of the groups that were scanned last, by the group's identity."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[int, tuple[Group, list[str]]] = OrderedDict()
-
-    def of(self, group: Group) -> list[str]:
-        """The group's keys, sorted."""
-        known = self._known.get(id(group))
-        if known is not None and known[0] is group:
-            self._known.move_to_end(id(group))
-            return known[1]
-        keys = sorted(group)
-        self._known[id(group)] = (group, keys)
-        if len(self._known) > _REMEMBERED_ORDERS:
-            self._known.popitem(last=False)
-        return keys
-
-
-def group_of(key: str) -> str:
-    """`/core/Pod/default/web` -> `/core/Pod/default/`."""
-    return key[: key.rfind("/") + 1]
 
 
 class KeyspaceEditor:
@@ -121,8 +91,8 @@ class KeyspaceView:
     def scan(self, prefix: str, *, after: str = "", limit: int = 0) -> list[KeyValue]:
         """See `protocol.View.scan`."""
         found: list[KeyValue] = []
-        for group in self._groups_under(prefix, after):
-            keys = self._orders.of(group)
+        for name, group in self._groups_under(prefix, after):
+            keys = self._orders.of(name, group)
             for position in range(bisect_right(keys, after) if after else 0, len(keys)):
                 if keys[position].startswith(prefix):
                     found.append(group[keys[position]])
@@ -136,10 +106,10 @@ class KeyspaceView:
     def __len__(self) -> int:
         return sum(len(group) for group in self._groups.values())
 
-    def _groups_under(self, prefix: str, after: str) -> list[Group]:
+    def _groups_under(self, prefix: str, after: str) -> list[tuple[str, Group]]:
         exact = self._groups.get(prefix)
         if exact is not None:
-            return [exact]
+            return [(prefix, exact)]
         last = group_of(after)
         names = sorted(
             name
@@ -148,4 +118,4 @@ class KeyspaceView:
             if (name.startswith(prefix) or prefix.startswith(name))
             and (name >= last or last.startswith(name))
         )
-        return [self._groups[name] for name in names]
+        return [(name, self._groups[name]) for name in names]

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from h9s._pb import log_pb2
 from h9s.errors import InvalidError
-from h9s.store.keyspace import EMPTY, Groups, KeyspaceEditor
+from h9s.store.keyspace import EMPTY, KeyspaceEditor
 from h9s.store.model import Change, Failure, FailureKind, KeyValue, Outcome, RevisionRecord
 from h9s.store.requests import Remembered
+from h9s.store.sorted_keys import Groups
 
 FORMAT_VERSION = 1
 

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from h9s._pb import log_pb2
 from h9s.errors import CompactedError
 from h9s.store.history import History
-from h9s.store.keyspace import EMPTY, Groups, KeyspaceEditor, KeyspaceView, SortedKeys, undo
+from h9s.store.keyspace import EMPTY, KeyspaceEditor, KeyspaceView, undo
 from h9s.store.model import Change, Failure, FailureKind, KeyValue, Outcome, RevisionRecord
 from h9s.store.requests import RequestTable
 from h9s.store.snapshot import StateSnapshot
+from h9s.store.sorted_keys import Groups, SortedKeys
 
 #: Of LogEntry. A replica that meets a newer one must stop instead of guessing.
 FORMAT_VERSION = 1
@@ -76,7 +77,9 @@ class StateMachine:
         outcomes = [self._apply_once(transaction, editor) for transaction in entry.transactions]
         if self.revision >= first_new:
             self._groups = editor.finish()
-            self.history_hash = _chain(self.history_hash, self.history.after(first_new - 1))
+            records = self.history.after(first_new - 1)
+            self._orders.follow(self._groups, (change for record in records for change in record.changes))
+            self.history_hash = _chain(self.history_hash, records)
         if entry.compact_revision:
             self.history.compact(entry.compact_revision)
         return outcomes
@@ -100,6 +103,7 @@ class StateMachine:
     def restore(self, snapshot: StateSnapshot) -> None:
         """Become what was captured."""
         self._groups = snapshot.groups
+        self._orders = SortedKeys()
         self._objects = snapshot.objects
         self.now_ms = snapshot.now_ms
         self.feature_level = snapshot.feature_level

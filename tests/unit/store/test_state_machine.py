@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from h9s._pb import api_pb2, log_pb2
 from h9s.errors import CompactedError, FutureRevisionError
-from h9s.store.keyspace import SortedKeys
 from h9s.store.model import FailureKind
 from h9s.store.requests import RequestTable
+from h9s.store.sorted_keys import SortedKeys
 from h9s.store.state_machine import StateMachine
 
 KEYS = [f"/core/Pod/{namespace}/{name}" for namespace in ("a", "b") for name in ("x", "y", "z")]
@@ -252,9 +252,9 @@ def test_the_later_pages_of_a_scan_do_not_sort_the_groups_of_the_earlier_ones(mo
     sorted_groups = []
     of = SortedKeys.of
 
-    def of_counted(self, group):
+    def of_counted(self, name, group):
         sorted_groups.append(group)
-        return of(self, group)
+        return of(self, name, group)
 
     monkeypatch.setattr(SortedKeys, "of", of_counted)
     while page := view.scan("/core/Pod/", after=found[-1] if found else "", limit=3):
