@@ -209,12 +209,18 @@ class Reconfiguration:
         own = after.get(self._membership.replica_id)
         if own is None or not own.voter or own.incarnation != self._membership.incarnation:
             raise RefusedError("the leader cannot take itself out: transfer the leadership first")
-        missing = after.missing_for_majority({self._membership.replica_id, *self._hellos})
+        reachable = {m.id for m in after.members if m == own or self._is_connected(m)}
+        missing = after.missing_for_majority(reachable)
         if missing:
             raise RefusedError(
                 f"of the {len(after.voters)} voters that there would be, too many cannot be reached for a "
                 f"majority: {', '.join(missing)}"
             )
+
+    def _is_connected(self, member: Member) -> bool:
+        """This life of it, not a later one."""
+        hello = self._hellos.get(member.id)
+        return hello is not None and hello.incarnation == member.incarnation
 
     def _submit(self, after: Configuration) -> None:
         self._queued = after

@@ -84,6 +84,7 @@ class SimReplicas:
         store_settings: StoreSettings | None = None,
     ) -> None:
         self.names = list(names)
+        self._founders = tuple(names)
         self.loop = loop
         self.trace = trace or Trace(loop)
         self.network = SimNetwork(names, rng=rng, loop=loop, latency=latency, datagrams=datagrams)
@@ -104,6 +105,8 @@ class SimReplicas:
         self.sync_seconds = dict.fromkeys(names, 0.0)
         #: Which life of its disk each one is in.
         self.incarnations = dict.fromkeys(names, 0)
+        #: Who lost its disk last, and the newest configuration then.
+        self._loss: tuple[str, int] | None = None
         self._clock_offsets = {name: rng.uniform(-0.2, 0.2) for name in names}
         #: Index -> the command that the first replica to apply it applied.
         self._agreed: dict[int, bytes] = {}
@@ -136,7 +139,7 @@ class SimReplicas:
         store = ObservedStore(
             cluster_id="sim",
             replica_id=name,
-            addresses={other: ReplicaAddress(other, other) for other in self.names},
+            addresses={other: ReplicaAddress(other, other) for other in {*self._founders, name}},
             journal=journal,
             snapshots=SnapshotFiles(self._disks[name], identity="sim"),
             run_off_loop=self._run_off_loop,
@@ -174,8 +177,38 @@ class SimReplicas:
         if self._rng.random() < 0.1:
             self._archives[name] = SimArchive(self._disks[name])
 
+    @property
+    def all_have_their_data(self) -> bool:
+        """Whether the last replica that lost its disk takes part with the new one, or not at all."""
+        if self._loss is None:
+            return True
+        lost, newest = self._loss
+        return any(self._has_recovered(store, lost, newest) for store in self.stores.values())
+
+    def _has_recovered(self, store: ReplicatedStore, lost: str, newest: int) -> bool:
+        index, configuration = store.membership.at(store.node.engine.commit_index)
+        member = configuration.get(lost)
+        if member is None:
+            return index > newest
+        return member.incarnation == self.incarnations[lost] and not member.promote
+
+    def may_lose(self, name: str) -> bool:
+        """Whether the members are sure to do without the replica's disk: no other is lost, none is down,
+        no change is under way, and the others are a majority."""
+        if not self.all_have_their_data or len(self.ready_leaders()) != 1:
+            return False
+        leader = self.stores[self.ready_leaders()[0]]
+        configuration = leader.membership.effective
+        if self.unsettled(leader.replica_id) or not configuration.get(name):
+            return False
+        if any(self.stores[m.id].membership.effective != configuration for m in configuration.members):
+            return False
+        others = set(configuration.voters) - {name}
+        return 2 * len(others) > len(configuration.voters)
+
     async def wipe(self, name: str) -> None:
         """The replica loses its disk, and comes back with an empty one, as somebody else."""
+        self._loss = name, max((store.membership.index for store in self.stores.values()), default=0)
         if name in self.stores:
             await self.crash(name)
         self.trace(f"{name} loses its disk")
@@ -347,9 +380,9 @@ class SimReplicas:
                 return f"the member {member.id} does not run"
             if member.voter and member.incarnation != self.incarnations[member.id]:
                 return f"{member.id} has lost its data, and is a voter"
-        staying = [
-            name for name in self.dismissed if name in self.stores and not membership.effective.get(name)
-        ]
+        out = self.dismissed - {member.id for member in membership.effective.members}
+        # One that never took part, because nobody added it in time, waits.
+        staying = [name for name in self.alive if name in out and self.stores[name].membership.was_member]
         return f"{staying} were removed, and do not stop" if staying else ""
 
     def disagreement(self) -> str:

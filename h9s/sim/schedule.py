@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from h9s.sim.faults import FaultInjector
+from h9s.sim.operator import SimOperator
 from h9s.sim.replicas import TRACE_LENGTH, SimReplicas, Trace
 from h9s.sim.traffic import RecordedClient
 from h9s.sim.watching import SimHubs, SimWatcher
@@ -33,12 +34,15 @@ class SimResult:
     operations: int = 0
     events: int = 0
     messages: int = 0
+    #: Of the members, that were asked for and done.
+    changes: int = 0
     revision: int = 0
 
     def counts(self) -> dict[str, int]:
         """What it consisted of, for sums."""
         return {
             "faults": self.faults,
+            "changes of members": self.changes,
             "acknowledged writes": self.acknowledged,
             "linearizable reads": self.reads,
             "judged operations": self.operations,
@@ -82,6 +86,8 @@ async def _live(seed: int, lines: deque[str]) -> SimResult:
     work += [loop.create_task(client.run(until=FAULT_SECONDS)) for client in recorded]
     work += [loop.create_task(watcher.run(until=FAULT_SECONDS)) for watcher in watchers]
     injector = FaultInjector(replicas, rng=random.Random(rng.getrandbits(64)))
+    operator = SimOperator(replicas, rng=random.Random(f"operator {seed}"))
+    work.append(loop.create_task(operator.run(until=FAULT_SECONDS)))
     await injector.run(until=FAULT_SECONDS)
     for task in work:
         await task
@@ -99,7 +105,8 @@ async def _live(seed: int, lines: deque[str]) -> SimResult:
         failures=tuple(replicas.failures),
         acknowledged=len(acknowledged.writes) + acknowledged.counter,
         reads=acknowledged.reads,
-        faults=injector.count,
+        faults=injector.count + operator.count,
+        changes=operator.done,
         operations=len(replicas.witness.operations),
         events=sum(1 for watch in replicas.witness.watches for _ in watch.events()),
         messages=replicas.network.messages,
@@ -119,9 +126,9 @@ async def _heal_and_compare(replicas: SimReplicas, latency: float) -> None:
 
 
 def _check_survival(replicas: SimReplicas, acknowledged: Acknowledged) -> None:
-    """Every acknowledged write is on every replica, as it was acknowledged, once."""
-    for name, store in sorted(replicas.stores.items()):
-        view = store.view()
+    """Every acknowledged write is on every member, as it was acknowledged, once."""
+    for name in replicas.members():
+        view = replicas.stores[name].view()
         for key, revision in acknowledged.writes.items():
             found = view.get(key)
             if found is None:

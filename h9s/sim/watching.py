@@ -72,7 +72,7 @@ class SimWatcher:
     async def catch_up(self, revision: int) -> None:
         """Watch until everything up to a revision has come."""
         await self._stay(
-            self._rng.choice(self._replicas.responsive),
+            self._rng.choice(self._replicas.members()),
             until=self._replicas.loop.time() + 5.0,
             until_revision=revision,
         )
