@@ -14,17 +14,15 @@ import grpc
 
 from benchmarks.etcd.members import EtcdCluster, temporary_etcd
 from benchmarks.report import Result, at_most, median, ratio
+from benchmarks.soak import SoakLoad, run_soak
 from benchmarks.targets import EtcdWriter, create_operation
 from cluster.local.bring_up import open_client
 from cluster.local.layout import REPLICA_IDS
 from cluster.local.manager import LocalCluster
-from cluster.local.probes import leader_of
 from cluster.local.temporary import await_control_plane, leader_id, temporary_control_plane
 from cluster.local.waiting import wait_until
-from h9s.client.batching import BatchingClient
 from h9s.client.client import Client
 from h9s.clock import SystemClock, system_random
-from h9s.config import ClientConfig
 from h9s.errors import H9sError
 
 _CLOCK = SystemClock()
@@ -33,12 +31,14 @@ _RECOVERY_TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class FailoverSettings:
-    """How many killings, how long the cluster rests between two, and how long it is left in peace."""
+    """How many killings, how long the cluster rests between two, and how long it is left in peace, with
+    how many objects of 1 KiB."""
 
     rounds: int = 20
     rest_seconds: float = 1.5
     soak_minutes: float = 0.0
     soak_writes_per_second: int = 500
+    soak_objects: int = 100_000
 
 
 class Target(Protocol):
@@ -63,7 +63,8 @@ async def run_failover(folder: Path, settings: FailoverSettings, *, peer: bool) 
     async with temporary_control_plane(folder / "h9s") as cluster, _h9s_target(cluster) as target:
         gaps = await _gaps(target, settings)
         if settings.soak_minutes > 0:
-            soak.append(await _soak(cluster, settings))
+            load = SoakLoad(settings.soak_minutes, settings.soak_writes_per_second, settings.soak_objects)
+            soak += await run_soak(cluster, load)
     etcd_gaps: list[float] = []
     if peer:
         async with temporary_etcd(folder / "etcd") as etcd, _etcd_target(etcd) as etcd_target:
@@ -189,42 +190,3 @@ async def _etcd_target(cluster: EtcdCluster) -> AsyncIterator[_EtcdTarget]:
     finally:
         for writer in writers:
             await writer.close()
-
-
-async def _soak(cluster: LocalCluster, settings: FailoverSettings) -> Result:
-    """Write steadily and count the terms that go by: nobody is killed, so none should."""
-    async with open_client(cluster.layout, name="observer") as observer:
-        before = await _term(cluster, observer)
-        await _write_steadily(cluster, settings)
-        after = await _term(cluster, observer)
-    load = f"{settings.soak_minutes:g} min at {settings.soak_writes_per_second} writes/s"
-    return at_most(f"elections without a fault, {load}", float(after - before), "elections", 0.0)
-
-
-async def _term(cluster: LocalCluster, observer: Client) -> int:
-    leader = await leader_of(observer, cluster.layout.api_addresses)
-    return leader.term if leader is not None else -1
-
-
-async def _write_steadily(cluster: LocalCluster, settings: FailoverSettings) -> None:
-    config = ClientConfig.load(cluster.layout.admin_config)
-    prefix = f"soak-{system_random().getrandbits(32):08x}"
-    async with BatchingClient(config, clock=_CLOCK, rng=system_random(), name="soak") as client:
-        begin = _CLOCK.monotonic()
-        total = int(settings.soak_minutes * 60 * settings.soak_writes_per_second)
-        outstanding: set[asyncio.Future[object]] = set()
-        for number in range(total):
-            due = begin + number / settings.soak_writes_per_second
-            if (wait := due - _CLOCK.monotonic()) > 0:
-                await asyncio.sleep(wait)
-            write = asyncio.ensure_future(_create(client, f"{prefix}-{number}"))
-            outstanding.add(write)
-            done = {one for one in outstanding if one.done()}
-            outstanding -= done
-            for one in done:
-                one.result()
-        await asyncio.gather(*outstanding)
-
-
-async def _create(client: BatchingClient, name: str) -> object:
-    return await client.commit([create_operation(name, 256)])

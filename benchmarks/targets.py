@@ -188,6 +188,13 @@ def open_writer(target: str, config: ClientConfig, address: str, payload_bytes: 
     raise ValueError(f"unknown target {target!r}")
 
 
+def update_operation(name: str, payload_bytes: int, *, holder: str) -> api_pb2.Operation:
+    """A change of such an object, whatever it is like now; each holder makes another one."""
+    lease = make_lease(name, payload_bytes)
+    lease.spec.holder_identity = holder + lease.spec.holder_identity[len(holder) :]
+    return api_pb2.Operation(verb=api_pb2.Operation.UPDATE, object=to_any(lease))
+
+
 async def watched_names(target: str, config: ClientConfig, address: str) -> AsyncGenerator[str, None]:
     """The names of written objects as one replica tells them; the first item, "", means that it watches."""
     watch = _watch_h9s if target == "h9s" else _watch_etcd

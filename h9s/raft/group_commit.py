@@ -21,7 +21,7 @@ from h9s.store.state_machine import FORMAT_VERSION
 _FULL_GROUP = 128
 #: Turns of the event loop without a new writer after which nobody else is expected. Those that were answered
 #: together come back one after the other, each over several turns.
-_QUIET_TURNS = 5
+_QUIET_TURNS = 12
 
 
 class GroupLimits(Protocol):
