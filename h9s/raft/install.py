@@ -35,7 +35,7 @@ class _Outgoing:
     """A transfer to one follower."""
 
     info: SnapshotInfo
-    content: bytes
+    content: memoryview
     #: When the last part was sent, and from where on.
     sent_at: float = 0.0
     offset: int = 0
@@ -123,7 +123,7 @@ class SnapshotInstaller:
         install.last_index, install.last_term = outgoing.info
         install.size_bytes = len(outgoing.content)
         install.offset = offset
-        install.data = outgoing.content[offset : offset + length]
+        install.data = bytes(outgoing.content[offset : offset + length])
         self._send(name, message)
 
     # --- the follower's end ------------------------------------------------------------------
@@ -146,7 +146,7 @@ class SnapshotInstaller:
             self._spawn(self._install(name, incoming))
 
     async def _install(self, name: str, incoming: _Incoming) -> None:
-        info, content = incoming.info, bytes(incoming.content)
+        info, content = incoming.info, memoryview(incoming.content)
         snapshots: list[StateSnapshot] = []
 
         def check_and_store() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from h9s.raft.errors import JournalCorruptError
 
@@ -41,6 +41,10 @@ _CHECKED = struct.Struct("<BQQ")
 _CHECKED_OFFSET = 8
 
 
+#: What records are read from.
+Content: TypeAlias = bytes | memoryview
+
+
 class Record(NamedTuple):
     """One decoded record and the offset of its end in the segment."""
 
@@ -62,7 +66,7 @@ def encode_header(identity: str) -> bytes:
     return encode_record(_HEADER_KIND, FORMAT_VERSION, 0, MAGIC + identity.encode())
 
 
-def decode_segment(data: bytes, *, identity: str, name: str) -> Iterator[Record]:
+def decode_segment(data: Content, *, identity: str, name: str) -> Iterator[Record]:
     """The valid records, up to the end or the first that is damaged; the consumer sees by the last
     record's `end` which of the two it was.
 
@@ -83,23 +87,23 @@ def decode_segment(data: bytes, *, identity: str, name: str) -> Iterator[Record]
         offset = record.end
 
 
-def is_record(data: bytes, offset: int) -> bool:
+def is_record(data: Content, offset: int) -> bool:
     """Whether there is a valid record at `offset`."""
     return record_at(data, offset) is not None
 
 
-def ends_with(data: bytes, kind: int) -> bool:
+def ends_with(data: Content, kind: int) -> bool:
     """Whether the last record, which has no payload, is of this kind."""
     record = record_at(data, len(data) - _RECORD.size) if len(data) > _RECORD.size else None
     return record is not None and record.kind == kind
 
 
-def is_blank(data: bytes, offset: int) -> bool:
+def is_blank(data: Content, offset: int) -> bool:
     """Whether nothing was ever written from `offset` on."""
     return not any(memoryview(data)[offset : offset + _RECORD.size])
 
 
-def record_at(data: bytes, offset: int) -> Record | None:
+def record_at(data: Content, offset: int) -> Record | None:
     """The valid record that begins at `offset`, if there is one."""
     if offset < 0 or offset + _RECORD.size > len(data):
         return None

@@ -59,7 +59,7 @@ class SnapshotFiles:
             if name.startswith(_UNFINISHED):
                 storage.remove(name)
         for info in self.infos():
-            content = storage.read(info.name)
+            content = storage.map(info.name)
             if _was_cut_short(content):
                 storage.remove(info.name)
             else:
@@ -94,19 +94,20 @@ class SnapshotFiles:
         """
         self._write(info, self._encoded(parts, configuration))
 
-    def store(self, info: SnapshotInfo, content: bytes) -> None:
+    def store(self, info: SnapshotInfo, content: memoryview) -> None:
         """Store a file that another replica sent."""
-        self._write(info, (content,))
+        steps = range(0, len(content), _SYNC_BYTES)
+        self._write(info, (content[start : start + _SYNC_BYTES] for start in steps))
 
-    def content(self, info: SnapshotInfo) -> bytes:
-        """A whole file, for another replica."""
-        return self._storage.read(info.name)
+    def content(self, info: SnapshotInfo) -> memoryview:
+        """A whole file, for another replica. Valid also after the file was removed."""
+        return self._storage.map(info.name)
 
     def parts(self, info: SnapshotInfo) -> Iterator[bytes]:
         """The parts that were written. Raises SnapshotCorruptError."""
         return self.parts_of(self.content(info), name=info.name)
 
-    def parts_of(self, content: bytes, *, name: str) -> Iterator[bytes]:
+    def parts_of(self, content: records.Content, *, name: str) -> Iterator[bytes]:
         """The parts in a file's content. Raises SnapshotCorruptError."""
         end = 0
         is_complete = False
@@ -118,7 +119,7 @@ class SnapshotFiles:
         if not is_complete or end != len(content):
             raise SnapshotCorruptError(f"snapshot {name}: offset {end}: the record is damaged")
 
-    def configuration_of(self, content: bytes, *, name: str) -> bytes:
+    def configuration_of(self, content: records.Content, *, name: str) -> bytes:
         """The configuration in a file's content; empty if it has none."""
         for record in records.decode_segment(content, identity=self._identity, name=name):
             if record.kind == records.CONFIGURATION:
@@ -141,7 +142,7 @@ class SnapshotFiles:
             yield records.encode_record(records.PART, number, 0, part)
         yield records.encode_record(records.END, 0, 0, b"")
 
-    def _write(self, info: SnapshotInfo, pieces: Iterable[bytes]) -> None:
+    def _write(self, info: SnapshotInfo, pieces: Iterable[records.Content]) -> None:
         if info.name in self._storage.names():
             return
         unfinished = f"{_UNFINISHED}{next(self._numbers)}-{info.name}"
@@ -160,7 +161,7 @@ class SnapshotFiles:
         self._storage.rename(unfinished, info.name)
 
 
-def _was_cut_short(content: bytes) -> bool:
+def _was_cut_short(content: records.Content) -> bool:
     """It has no end, and was given its name before it had one."""
     if records.ends_with(content, records.END):
         return False

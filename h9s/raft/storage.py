@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +13,7 @@ from h9s.raft.metrics import SYNC_SECONDS
 class AppendFile(Protocol):
     """A file that only grows. Any OSError means that its durable content is unknown."""
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         """Write at the end; not durable until `sync`."""
         ...
 
@@ -34,6 +35,10 @@ class Storage(Protocol):
 
     def read(self, name: str) -> bytes:
         """A file's whole content."""
+        ...
+
+    def map(self, name: str) -> memoryview:
+        """A file's whole content, read when it is looked at. Stays as it is when the file is removed."""
         ...
 
     def size(self, name: str) -> int:
@@ -71,6 +76,13 @@ class FileStorage:
     def read(self, name: str) -> bytes:
         """See `Storage.read`."""
         return (self._folder / name).read_bytes()
+
+    def map(self, name: str) -> memoryview:
+        """See `Storage.map`."""
+        with (self._folder / name).open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def size(self, name: str) -> int:
         """See `Storage.size`."""
@@ -117,7 +129,7 @@ class _PreallocatedFile:
             os.posix_fallocate(descriptor, size_bytes, preallocate_bytes - size_bytes)
         os.fsync(descriptor)
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
         while view:
             written = os.pwrite(self._descriptor, view, self._offset)

@@ -42,6 +42,10 @@ class SimDisk:
         content = bytes(file.durable + file.unsynced)
         return content + bytes(max(0, file.reserved_bytes - len(content)))
 
+    def map(self, name: str) -> memoryview:
+        """See `Storage.map`."""
+        return memoryview(self.read(name))
+
     def size(self, name: str) -> int:
         """See `Storage.size`."""
         return len(self.read(name))
@@ -98,7 +102,7 @@ class SimAppendFile:
         self._disk = disk
         self._file = file
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         """See `AppendFile.append`."""
         self._file.unsynced += data
 
