@@ -148,10 +148,12 @@ class WatchHub:
             try:
                 records = self.store.changes(self.revision, limit=_READ_REVISIONS)
             except CompactedError:
-                # A snapshot took the place of what was missed: each watcher finds out what that means for it.
+                # A snapshot took the place of what was missed: each watcher finds out what that means for it,
+                # also one that had come from further ahead than this replica was.
                 missed, self.revision = self.revision + 1, self.store.revision
                 for watcher in self._everyone():
-                    watcher.touch(missed)
+                    if watcher.revision < self.revision:
+                        watcher.touch(max(missed, watcher.revision + 1))
                 continue
             for revision, changes in records:
                 for change in changes:

@@ -185,10 +185,18 @@ class GroupCommit:
         if self._pending and not self._in_flight and self._gathering.goes_on(len(self._pending)):
             self._schedule_flush()
             return
+        self._drop_abandoned()
         while self._pending and self._may_propose():
             group = self._next_group()
             self._gathering.ended(len(group))
             self._propose_entry(group)
+
+    def _drop_abandoned(self) -> None:
+        """Nothing is proposed for those who have given up waiting: under load their next attempts would
+        find the last ones in their way."""
+        if any(pending.future.done() for pending in self._pending):
+            self._pending = [pending for pending in self._pending if not pending.future.done()]
+            self._pending_bytes = sum(pending.size for pending in self._pending)
 
     def _may_propose(self) -> bool:
         """While an entry is under way only a full group may follow it: what each entry costs in

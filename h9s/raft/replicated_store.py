@@ -224,6 +224,8 @@ class ReplicatedStore:
         if is_orderly and self.node.role.ready and self.node.connected:
             await self._hand_over("")
             self._is_leaving = True
+        # It may have had to stop meanwhile; then the journal is not to be touched any more.
+        is_orderly = is_orderly and not self.node.is_stopped
         self.node.stop()
         if is_orderly:
             self.node.journal.mark()

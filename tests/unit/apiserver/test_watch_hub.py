@@ -255,6 +255,22 @@ async def test_an_idle_watcher_survives_compaction_of_what_does_not_concern_it(w
 
 
 @watching
+async def test_a_watch_from_ahead_misses_nothing_when_a_snapshot_takes_this_replica_past_it(world):
+    store = world.cluster.store
+    watch = world.open(after=3)
+    await asyncio.sleep(0.01)
+    assert store.revision == 1
+    # The hub sees nothing in between: as far as it can tell, all this came at once.
+    for number in range(2, 7):
+        mutation = log_pb2.Mutation(
+            key=f"/core/Pod/default/p{number}", value=pod(f"p{number}").SerializeToString()
+        )
+        await store.apply(log_pb2.Transaction(mutations=[mutation]), compact_revision=2 if number == 6 else 0)
+    await asyncio.sleep(0.01)
+    assert watch.seen == [(ADDED, "p4"), (ADDED, "p5"), (ADDED, "p6")]
+
+
+@watching
 async def test_a_watch_from_ahead_of_this_replica_waits_for_it(world):
     watch = world.open(after=3)
     await world.cluster.commit(create(pod("p2")))

@@ -53,6 +53,33 @@ async def proposals():
     return Proposals()
 
 
+async def test_nothing_is_proposed_for_those_who_gave_up_waiting(proposals):
+    first = proposals.submit(1)
+    await turns(1)
+    waiting = proposals.submit(3)
+    assert proposals.sizes == [1]
+    waiting[0].cancel()
+    waiting[2].cancel()
+    proposals.apply_last()
+    await turns(MANY_TURNS)
+    assert first[0].result() == Outcome(5)
+    assert [[mutation.key for mutation in one.mutations] for one in proposals.entries[-1].transactions] == [
+        ["/a/B//1"]
+    ]
+    assert proposals.groups.pending_bytes == 0
+
+
+async def test_an_entry_is_not_proposed_for_nobody(proposals):
+    proposals.submit(1)
+    await turns(1)
+    for future in proposals.submit(3):
+        future.cancel()
+    proposals.apply_last()
+    await turns(MANY_TURNS)
+    assert proposals.sizes == [1]
+    assert proposals.groups.pending == 0
+
+
 async def test_a_writer_that_is_alone_does_not_wait(proposals):
     for number in range(1, 4):
         proposals.submit(1)
