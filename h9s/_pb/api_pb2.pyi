@@ -86,10 +86,13 @@ class GetRequest(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     STALE_OK_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
     stale_ok: _builtins.bool
     """Read this replica's state as it is, instead of through a read barrier."""
     revision: _builtins.int
     """Read at this revision; 0 means now."""
+    at_ms: _builtins.int
+    """Read as it was then, milliseconds since 1970: at the last revision that is not younger. 0 means now."""
     @_builtins.property
     def key(self) -> Global___ObjectKey: ...
     def __init__(
@@ -98,10 +101,11 @@ class GetRequest(_message.Message):
         key: Global___ObjectKey | None = ...,
         stale_ok: _builtins.bool = ...,
         revision: _builtins.int = ...,
+        at_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "revision", b"revision", "stale_ok", b"stale_ok"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "key", b"key", "revision", b"revision", "stale_ok", b"stale_ok"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -142,6 +146,7 @@ class ListRequest(_message.Message):
     CONTINUE_TOKEN_FIELD_NUMBER: _builtins.int
     STALE_OK_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
     label_selector: _builtins.str
     field_selector: _builtins.str
     limit: _builtins.int
@@ -150,6 +155,8 @@ class ListRequest(_message.Message):
     """From the previous answer; fixes the revision."""
     stale_ok: _builtins.bool
     revision: _builtins.int
+    at_ms: _builtins.int
+    """See GetRequest."""
     @_builtins.property
     def key(self) -> Global___ObjectKey:
         """name must be empty; an empty namespace means all."""
@@ -164,10 +171,11 @@ class ListRequest(_message.Message):
         continue_token: _builtins.str = ...,
         stale_ok: _builtins.bool = ...,
         revision: _builtins.int = ...,
+        at_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_token", b"continue_token", "field_selector", b"field_selector", "key", b"key", "label_selector", b"label_selector", "limit", b"limit", "revision", b"revision", "stale_ok", b"stale_ok"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "continue_token", b"continue_token", "field_selector", b"field_selector", "key", b"key", "label_selector", b"label_selector", "limit", b"limit", "revision", b"revision", "stale_ok", b"stale_ok"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -175,6 +175,8 @@ class Usage(_message.Message):
     DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
     DISK_RESERVE_BYTES_FIELD_NUMBER: _builtins.int
     DISK_IS_SHORT_FIELD_NUMBER: _builtins.int
+    ARCHIVE_BYTES_FIELD_NUMBER: _builtins.int
+    FIRST_REVISION_FIELD_NUMBER: _builtins.int
     journal_bytes: _builtins.int
     """On disk."""
     snapshot_bytes: _builtins.int
@@ -189,6 +191,10 @@ class Usage(_message.Message):
     disk_reserve_bytes: _builtins.int
     """Below this much free space, nothing is written that adds data."""
     disk_is_short: _builtins.bool
+    archive_bytes: _builtins.int
+    """Older history, on disk."""
+    first_revision: _builtins.int
+    """The oldest revision that this replica can still read."""
     def __init__(
         self,
         *,
@@ -201,10 +207,12 @@ class Usage(_message.Message):
         disk_free_bytes: _builtins.int = ...,
         disk_reserve_bytes: _builtins.int = ...,
         disk_is_short: _builtins.bool = ...,
+        archive_bytes: _builtins.int = ...,
+        first_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free_bytes", b"disk_free_bytes", "disk_is_short", b"disk_is_short", "disk_reserve_bytes", b"disk_reserve_bytes", "journal_bytes", b"journal_bytes", "pending_bytes", b"pending_bytes", "pending_writes", b"pending_writes", "recent_history_bytes", b"recent_history_bytes", "remembered_requests", b"remembered_requests", "snapshot_bytes", b"snapshot_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive_bytes", b"archive_bytes", "disk_free_bytes", b"disk_free_bytes", "disk_is_short", b"disk_is_short", "disk_reserve_bytes", b"disk_reserve_bytes", "first_revision", b"first_revision", "journal_bytes", b"journal_bytes", "pending_bytes", b"pending_bytes", "pending_writes", b"pending_writes", "recent_history_bytes", b"recent_history_bytes", "remembered_requests", b"remembered_requests", "snapshot_bytes", b"snapshot_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -21,6 +21,7 @@ from h9s.daemon import run_daemon
 from h9s.errors import H9sError, UsageError
 from h9s.metrics import serve_metrics
 from h9s.raft.disk_space import DiskSpace, free_bytes_of
+from h9s.raft.history_archive import SqliteArchive
 from h9s.raft.journal import Journal, TornTail
 from h9s.raft.links import PeerLinks, TlsFiles
 from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore
@@ -101,6 +102,9 @@ async def _serve(settings: Settings, pki: Pki, incarnation: int) -> None:
             FileStorage(settings.data_dir / "journal"),
             identity=f"{settings.cluster_id}/{settings.replica_id}",
             on_torn_tail=_report_torn_tail,
+        ),
+        open_archive=partial(
+            SqliteArchive.open, settings.data_dir / "history" / "history.db", identity=settings.cluster_id
         ),
         snapshots=SnapshotFiles(FileStorage(settings.data_dir / "snapshots"), identity=settings.cluster_id),
         links=links,

@@ -20,6 +20,11 @@ SYSTEM = Identity(name="h9s-apiserver", role="h9s:system")
 _REMEMBERED = 4096
 
 
+def author_of(caller: Identity) -> str:
+    """How the history names the caller: `admin/alice`, `component/scheduler`, `node/n1`."""
+    return f"{caller.role.removeprefix('h9s:')}/{caller.name}"
+
+
 class Authenticator:
     """Tells identities by certificate; remembers those it has read, because reading one is slow."""
 

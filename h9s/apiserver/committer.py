@@ -16,15 +16,16 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from h9s._pb import api_pb2, log_pb2
 from h9s.apiserver import instruments
+from h9s.apiserver.authentication import author_of
 from h9s.apiserver.error_mapping import as_ours
 from h9s.apiserver.refusals import error_of_failure
-from h9s.apiserver.replay import replayed_results
+from h9s.apiserver.replay import old_results, replayed_results
 from h9s.apiserver.transactions import (
     MAX_TRANSACTION_BYTES,
     Context,
@@ -89,6 +90,7 @@ class BulkStore(Store, Protocol):
         ...
 
 
+Told = TypeVar("Told", Committed | None, H9sError)
 OnDone: TypeAlias = Callable[[Committed | H9sError], None]
 
 
@@ -201,13 +203,14 @@ def not_leader(leadership: Leadership) -> NotLeaderError:
 class _Attempt:
     """One request on its way."""
 
-    __slots__ = ("_caller", "_committer", "_request", "_results", "_settled", "_waiting", "seed")
+    __slots__ = ("_author", "_caller", "_committer", "_request", "_results", "_settled", "_waiting", "seed")
 
     def __init__(self, committer: Committer, request: api_pb2.CommitRequest, caller: Identity) -> None:
         self.seed = request.request_id.nonce or committer.rng.randbytes(_NONCE_BYTES)
         self._committer = committer
         self._request = request
         self._caller = caller
+        self._author = author_of(caller)
         #: Who is to be told, and until when it waits.
         self._waiting: list[tuple[float, OnDone]] = []
         self._results: Sequence[Result] = ()
@@ -244,6 +247,7 @@ class _Attempt:
             self._propose(log_pb2.Transaction(guards=(_NEVER,)))
 
     def _propose(self, transaction: log_pb2.Transaction) -> None:
+        transaction.author = self._author
         if self._request.HasField("request_id"):
             transaction.request_id.CopyFrom(self._request.request_id)
         try:
@@ -265,7 +269,10 @@ class _Attempt:
             return
         outcome = proposal.result()
         if outcome.failure is None:
-            self._finish(self._told(partial(self._committed, outcome)))
+            if outcome.replayed:
+                self._replay(outcome)
+            else:
+                self._finish(Committed(outcome.revision, self._results))
         elif outcome.failure.kind is not FailureKind.GUARD or outcome.failure.client:
             self._finish(self._told(partial(self._failed, outcome.failure)))
         elif self._waiting:
@@ -277,7 +284,7 @@ class _Attempt:
             # Nobody waits any more, and nothing was done.
             self._committer.forget(self)
 
-    def _told(self, tell: Callable[[], Committed | H9sError]) -> Committed | H9sError:
+    def _told(self, tell: Callable[[], Told]) -> Told | H9sError:
         """What to answer. The outcome may be that of another commit, whose id this one has used again;
         its operations then say nothing of this one's, and telling it can fail."""
         try:
@@ -285,14 +292,28 @@ class _Attempt:
         except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an answer
             return as_ours(error, doing="telling a commit's outcome")
 
-    def _committed(self, outcome: Outcome) -> Committed:
-        if not outcome.replayed:
-            return Committed(outcome.revision, self._results)
+    def _replay(self, outcome: Outcome) -> None:
+        """Tell what an earlier attempt did; where that has left the memory, from the archive."""
         instruments.REPLAYS.inc()
+        told = self._told(partial(self._replayed, outcome))
+        if told is not None:
+            self._finish(told)
+        else:
+            looking = asyncio.ensure_future(self._replayed_long_ago(outcome))
+            looking.add_done_callback(partial(_report, self._finish))
+
+    def _replayed(self, outcome: Outcome) -> Committed | None:
         results = replayed_results(
             self._committer.store, self._request.operations, revision=outcome.revision, seed=self.seed
         )
-        return Committed(outcome.revision, results, replayed=True)
+        return None if results is None else Committed(outcome.revision, results, replayed=True)
+
+    async def _replayed_long_ago(self, outcome: Outcome) -> Committed:
+        operations, revision, seed = self._request.operations, outcome.revision, self.seed
+        results = await self._committer.store.look_back(
+            lambda past: old_results(past, operations, revision=revision, seed=seed)
+        )
+        return Committed(revision, results, replayed=True)
 
     def _failed(self, failure: Failure) -> H9sError:
         if failure.kind is FailureKind.GUARD:
@@ -312,7 +333,7 @@ class _Attempt:
 
 
 def _report(on_done: OnDone, trial: asyncio.Future[Committed]) -> None:
-    """Call `on_done` with what a dry run came to."""
+    """Call `on_done` with what came of it."""
     if trial.cancelled():
         on_done(UnavailableError("the replica is stopping"))
         return
@@ -320,7 +341,7 @@ def _report(on_done: OnDone, trial: asyncio.Future[Committed]) -> None:
     if error is None:
         on_done(trial.result())
     elif isinstance(error, Exception):
-        on_done(as_ours(error, doing="a dry run"))
+        on_done(as_ours(error, doing="answering a commit"))
     else:
         raise error
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from h9s._pb import api_pb2
 from h9s.apiserver.selection import Selection, type_url_of_key
 from h9s.errors import InvalidError
-from h9s.store.model import KeyValue
+from h9s.store.model import KeyRange, KeyValue
+from h9s.store.past import PastView
 from h9s.store.protocol import Store, View
 
 #: How many objects are handled before the event loop gets its turn: well under a millisecond.
@@ -22,6 +23,9 @@ _SLICE = 200
 #: Clients receive up to 64 MiB.
 MAX_PAGE_BYTES = 24 * 1024 * 1024
 _MAX_KEPT_VIEWS = 32
+_MAX_KEPT_OBJECTS = 20_000
+#: So many revisions back the event loop goes itself.
+_AT_ONCE = 100
 _KEEP_SECONDS = 30.0
 
 
@@ -49,27 +53,38 @@ class ContinueToken(NamedTuple):
         return token
 
 
-class RecentViews:
-    """The pictures that lists are in the middle of: going back to an old revision costs far more.
-
-    Each is kept for a while; what is not here is still in the store's history.
+class OldViews:
+    """The state at old revisions. Going back costs time, so what lists are in the middle of is kept
+    for a while; what is not here is still in the store's history.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: dict[int, View] = {}
+        self._kept: dict[tuple[int, KeyRange], View] = {}
 
-    def at(self, revision: int) -> View:
-        """The state at `revision`. Raises CompactedError, FutureRevisionError."""
-        kept = self._kept.get(revision)
-        return kept if kept is not None else self._store.view(revision)
+    async def at(self, revision: int, keys: KeyRange) -> View:
+        """The state of `keys` at `revision`.
 
-    def keep(self, view: View) -> None:
+        Raises CompactedError, HistoryNotHeldError, FutureRevisionError.
+        """
+        kept = self._kept.get((revision, keys))
+        if kept is not None:
+            return kept
+        store = self._store
+        if store.recent_revision <= revision and store.revision - revision <= _AT_ONCE:
+            return store.view(revision)
+        # Has the keys' order made now if it is not known: later it would be that of an older version.
+        store.view().scan(keys.first, limit=1)
+        return await store.look_back(lambda past: past.view(revision, keys))
+
+    def keep(self, view: View, keys: KeyRange) -> None:
         """Somebody will ask for its next page."""
-        if view.revision in self._kept or len(self._kept) >= _MAX_KEPT_VIEWS:
+        kept = (view.revision, keys)
+        size = len(view.changed) if isinstance(view, PastView) else 0
+        if kept in self._kept or len(self._kept) >= _MAX_KEPT_VIEWS or size > _MAX_KEPT_OBJECTS:
             return
-        self._kept[view.revision] = view
-        asyncio.get_running_loop().call_later(_KEEP_SECONDS, self._kept.pop, view.revision)
+        self._kept[kept] = view
+        asyncio.get_running_loop().call_later(_KEEP_SECONDS, self._kept.pop, kept)
 
 
 async def fill_page(

@@ -18,7 +18,7 @@ from h9s.apiserver.authorization import authorize_read, may_see_secrets
 from h9s.apiserver.refusals import require_scope
 from h9s.errors import InvalidError
 from h9s.pki import Identity
-from h9s.store.model import KeyValue
+from h9s.store.model import KeyRange, KeyValue
 
 _SECRET_PREFIX = collection_prefix(kind_of(cluster_pb2.JoinToken))
 _REMEMBERED_OBJECTS = 2048
@@ -56,6 +56,11 @@ class Selection:
         self.prefix = prefix
         self.exact = exact
         self.selects = selects
+
+    @property
+    def keys(self) -> KeyRange:
+        """All keys that may be meant."""
+        return KeyRange.only(self.prefix) if self.exact else KeyRange.under(self.prefix)
 
     def covers(self, key: str) -> bool:
         """Whether the key, whatever its value, may be meant."""

@@ -18,7 +18,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from h9s._pb import api_pb2, api_pb2_grpc, cluster_pb2, cluster_pb2_grpc
+from h9s._pb import api_pb2, api_pb2_grpc, cluster_pb2, cluster_pb2_grpc, history_pb2, history_pb2_grpc
 from h9s.apiserver.authentication import Authenticator
 from h9s.apiserver.bootstrap import create_system_namespaces
 from h9s.apiserver.calls import Authenticates
@@ -28,6 +28,7 @@ from h9s.apiserver.howbelets import Channels
 from h9s.apiserver.join import JoinService
 from h9s.apiserver.listeners import Listeners
 from h9s.apiserver.service_cluster import ClusterService
+from h9s.apiserver.service_history import HistoryService
 from h9s.apiserver.service_nodes import NodesService
 from h9s.apiserver.service_objects import ObjectsService
 from h9s.apiserver.service_pods import PodsService
@@ -48,9 +49,10 @@ _OPTIONS = (
 #: How long calls under way get when the server stops; watches never end by themselves.
 _STOP_GRACE_SECONDS = 0.2
 _API = api_pb2.DESCRIPTOR.services_by_name
+_HISTORY = history_pb2.DESCRIPTOR.services_by_name
 _CLUSTER = cluster_pb2.DESCRIPTOR.services_by_name
 _REFLECTED = (
-    *(service.full_name for service in (*_API.values(), _CLUSTER["Cluster"])),
+    *(service.full_name for service in (*_API.values(), *_HISTORY.values(), _CLUSTER["Cluster"])),
     health.SERVICE_NAME,
     reflection.SERVICE_NAME,
 )
@@ -184,6 +186,7 @@ class ApiServer:
             **common,
         )
         pods = PodsService(self._store, channels=self._channels, **common)
+        history = HistoryService(self._store, **common)
         cluster = ClusterService(
             self._store,
             committer=self._committer,
@@ -198,6 +201,7 @@ class ApiServer:
             (api_pb2_grpc.add_ObjectsServicer_to_server, objects),
             (api_pb2_grpc.add_NodesServicer_to_server, nodes),
             (api_pb2_grpc.add_PodsServicer_to_server, pods),
+            (history_pb2_grpc.add_HistoryServicer_to_server, history),
             (cluster_pb2_grpc.add_ClusterServicer_to_server, cluster),
             (health_pb2_grpc.add_HealthServicer_to_server, self._health),
         ]

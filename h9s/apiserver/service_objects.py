@@ -12,13 +12,15 @@ from h9s.apiserver.authorization import authorize_read
 from h9s.apiserver.calls import Authenticates, Service, ServicerContext, served
 from h9s.apiserver.commit_stream import CommitStreamSession
 from h9s.apiserver.committer import Committer
-from h9s.apiserver.listing import ContinueToken, RecentViews, fill_page, write_object
+from h9s.apiserver.listing import ContinueToken, OldViews, fill_page, write_object
+from h9s.apiserver.moments import revision_at
 from h9s.apiserver.refusals import not_found, require_scope
 from h9s.apiserver.selection import Objects, Selection, select
 from h9s.apiserver.watch_hub import WatchHub
 from h9s.clock import Clock
 from h9s.errors import FutureRevisionError, InvalidError, TimeoutExpiredError, UnavailableError
 from h9s.pki import Identity
+from h9s.store.model import KeyRange
 from h9s.store.protocol import Store, View
 
 
@@ -40,7 +42,7 @@ class ObjectsService(Service, api_pb2_grpc.ObjectsServicer):
         self._committer = committer
         self._hub = hub
         self._objects = Objects()
-        self._recent = RecentViews(store)
+        self._old_views = OldViews(store)
 
     @served
     async def Get(
@@ -53,8 +55,10 @@ class ObjectsService(Service, api_pb2_grpc.ObjectsServicer):
         require_scope(kind, key.namespace)
         if not key.name:
             raise InvalidError(f"the key of the {kind.kind} has no name")
-        view = await self._view(request.stale_ok, request.revision, context)
-        found = view.get(object_key(kind, key.namespace, key.name))
+        stored_key = object_key(kind, key.namespace, key.name)
+        revision = await self._revision(request, request.revision, context)
+        view = await self._view(revision, KeyRange.only(stored_key))
+        found = view.get(stored_key)
         if found is None:
             raise not_found(kind, key.namespace, key.name)
         response = api_pb2.GetResponse(revision=view.revision)
@@ -77,11 +81,11 @@ class ObjectsService(Service, api_pb2_grpc.ObjectsServicer):
             if revision not in (0, token.revision):
                 raise InvalidError("the continue token belongs to another revision: give only one of them")
             revision, after = token
-        view = await self._view(request.stale_ok, revision, context)
+        view = await self._view(await self._revision(request, revision, context), selection.keys)
         response = api_pb2.ListResponse()
         await fill_page(response, view, selection, after=after, limit=request.limit)
         if response.continue_token:
-            self._recent.keep(view)
+            self._old_views.keep(view, selection.keys)
         instruments.LISTED_OBJECTS.inc(len(response.objects))
         return response
 
@@ -121,15 +125,24 @@ class ObjectsService(Service, api_pb2_grpc.ObjectsServicer):
         session = CommitStreamSession(self._committer, caller, timeout=self.request_timeout)
         await session.run(requests, context.write)
 
-    async def _view(self, stale_ok: bool, revision: int, context: ServicerContext) -> View:
-        """The state to read from. Raises UnavailableError, CompactedError, FutureRevisionError."""
+    async def _revision(
+        self, request: api_pb2.GetRequest | api_pb2.ListRequest, revision: int, context: ServicerContext
+    ) -> int:
+        """At which revision to read, once this replica can; 0: at the latest. Raises UnavailableError,
+        and CompactedError or HistoryNotHeldError for a time that is too long ago."""
         if revision < 0:
             raise InvalidError(f"revision {revision} is negative")
+        if request.revision and request.at_ms:
+            raise InvalidError("a revision and a time are given: give only one of them")
         store = self._store
-        if revision > store.revision or not (revision or stale_ok):
+        if revision > store.revision or not (revision or request.stale_ok):
             # A revision that this replica has not applied yet may well exist.
             await store.read_barrier(timeout=self.timeout(context))
-        return self._recent.at(revision) if revision else store.view()
+        return revision or (await revision_at(store, request.at_ms) if request.at_ms else 0)
+
+    async def _view(self, revision: int, keys: KeyRange) -> View:
+        """The state of `keys`. Raises CompactedError, HistoryNotHeldError, FutureRevisionError."""
+        return await self._old_views.at(revision, keys) if revision else self._store.view()
 
     async def _require_existing(self, revision: int, context: ServicerContext) -> None:
         """Refuse a revision that nobody has given out, unless nobody can tell."""

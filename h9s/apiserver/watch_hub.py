@@ -9,19 +9,20 @@ or, where that is compacted, ends with CompactedError. The hub only tells who ha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from h9s._pb import api_pb2
 from h9s.apiserver import instruments
 from h9s.apiserver.listing import write_object
 from h9s.apiserver.selection import Selection
-from h9s.errors import CompactedError
+from h9s.errors import CompactedError, HistoryNotHeldError
 from h9s.store.model import Change
 from h9s.store.protocol import Store
 
 #: How many revisions are read from the store at a time.
 _READ_REVISIONS = 500
+_READ_OLD_REVISIONS = 200
 #: A response ends with the revision that takes it past either of these.
 _MAX_EVENTS = 1000
 _MAX_BYTES = 2 * 1024 * 1024
@@ -48,7 +49,7 @@ class Watcher:
         The first answer comes at once and may be a bookmark: it tells where the watch starts.
         """
         while True:
-            response = self._read()
+            response = self._read() if self._is_recent else await self._read_old()
             if response.events or (self._bookmark_due and not self._touched):
                 self._bookmark_due = False
                 response.revision = self.revision
@@ -71,14 +72,49 @@ class Watcher:
         self._bookmark_due = True
         self._wake()
 
+    @property
+    def _after(self) -> int:
+        """Nothing before the touch was of concern."""
+        return max(self.revision, self._touched - 1)
+
+    @property
+    def _is_recent(self) -> bool:
+        """What is to be read next is in memory."""
+        return not self._touched or self._after >= self._hub.store.recent_revision
+
     def _read(self) -> api_pb2.WatchResponse:
         response = api_pb2.WatchResponse()
         if not self._touched:
             self.revision = max(self.revision, self._hub.revision)
             return response
-        # Nothing before the touch was of concern.
-        after = max(self.revision, self._touched - 1)
-        records = self._hub.store.changes(after, limit=_READ_REVISIONS)
+        records = self._hub.store.changes(self._after, limit=_READ_REVISIONS)
+        if self._fill(response, records):
+            self._touched = self.revision + 1 if len(records) == _READ_REVISIONS else 0
+        return response
+
+    async def _read_old(self) -> api_pb2.WatchResponse:
+        """From the archive, up to where memory begins."""
+        response = api_pb2.WatchResponse()
+        after, up_to = self._after, self._hub.store.recent_revision
+        try:
+            records = await self._hub.store.look_back(
+                lambda past: past.records(
+                    self._selection.keys, after=after, up_to=up_to, limit=_READ_OLD_REVISIONS
+                )
+            )
+        except HistoryNotHeldError as error:
+            # Listing again, here as well as elsewhere, is as good as asking around.
+            raise CompactedError(error.message) from error
+        if self._fill(response, [(record.revision, record.changes) for record in records]):
+            if len(records) < _READ_OLD_REVISIONS:
+                self.revision = up_to
+            self._touched = self.revision + 1
+        return response
+
+    def _fill(
+        self, response: api_pb2.WatchResponse, records: Sequence[tuple[int, tuple[Change, ...]]]
+    ) -> bool:
+        """Put as many of the records into the response as it takes; whether that was all of them."""
         size = 0
         for revision, changes in records:
             for change in changes:
@@ -87,9 +123,8 @@ class Watcher:
             self.revision = revision
             if len(response.events) >= _MAX_EVENTS or size >= _MAX_BYTES:
                 self._touched = revision + 1 if revision < self._hub.store.revision else 0
-                return response
-        self._touched = self.revision + 1 if len(records) == _READ_REVISIONS else 0
-        return response
+                return False
+        return True
 
     async def _wait(self) -> None:
         self._woken = asyncio.get_running_loop().create_future()

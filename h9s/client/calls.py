@@ -23,6 +23,7 @@ from h9s.clock import Clock
 from h9s.errors import (
     FutureRevisionError,
     H9sError,
+    HistoryNotHeldError,
     NotLeaderError,
     OverloadedError,
     RequestExpiredError,
@@ -110,7 +111,7 @@ class Calls:
             if error.leader_address:
                 self._redirects.inc()
             self.servers.redirect(server, error.leader_address)
-        elif not isinstance(error, OverloadedError):
+        elif not isinstance(error, OverloadedError | HistoryNotHeldError):
             self.servers.failed(server, after_seconds=self.clock.monotonic() - started)
 
     async def _until_answered(
@@ -127,6 +128,7 @@ class Calls:
         tried: set[str] = set()
         last: H9sError | None = None
         untrusted: set[str] = set()
+        lacking: HistoryNotHeldError | None = None
         slow = 0
         while True:
             now = self.clock.monotonic()
@@ -134,6 +136,9 @@ class Calls:
             wait = 0.0 if server else backoff.next()
             if now + wait >= deadline:
                 raise self._gave_up(method, last, started)
+            if server is None and lacking is not None:
+                self._observe(method, lacking.reason, started)
+                raise lacking
             if server is None:
                 await asyncio.sleep(wait)
                 tried.clear()
@@ -145,6 +150,8 @@ class Calls:
                 fate.note(error)
                 if isinstance(error, UntrustedServerError):
                     untrusted.add(server)
+                if isinstance(error, HistoryNotHeldError):
+                    lacking = error
                 if untrusted.issuperset(self.servers.known) or not self._may_retry(error, started):
                     self._observe(method, error.reason, started)
                     raise
@@ -161,7 +168,8 @@ class Calls:
     def _may_retry(self, error: H9sError, started: float) -> bool:
         if isinstance(error, FutureRevisionError):
             return self.clock.monotonic() - started < _FUTURE_REVISION_PATIENCE
-        return is_retriable(error)
+        # What one replica lacks another may have: each is asked once.
+        return is_retriable(error) or isinstance(error, HistoryNotHeldError)
 
     def _gave_up(self, method: Method[Q, R], last: H9sError | None, started: float) -> TimeoutExpiredError:
         self._observe(method, TimeoutExpiredError.reason, started)

@@ -14,6 +14,7 @@ from h9s.client import operations as ops
 from h9s.client import transport as methods
 from h9s.client.calls import Calls, Fate
 from h9s.client.grpc_transport import GrpcTransport
+from h9s.client.history import History
 from h9s.client.request_ids import RequestIds
 from h9s.client.results import Listing, WatchBatch, decode_batch, decode_mixed_batch, decode_object
 from h9s.client.retry import DEFAULT_POLICY, RetryPolicy
@@ -55,6 +56,8 @@ class Client:
         self._request_ids = RequestIds(clock=clock, rng=rng)
         servers = Servers(config.servers, clock=clock, rng=rng)
         self._calls = Calls(self._transport, servers, policy=retry, clock=clock, rng=rng, name=name)
+        #: The past, beyond what `get` and `list` read of it with a `revision`.
+        self.history = History(self._calls)
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from h9s._pb import api_pb2, cluster_pb2
+from h9s._pb import api_pb2, cluster_pb2, history_pb2
 from h9s.errors import UnavailableError
 
 Q = TypeVar("Q", bound=Message)
@@ -45,6 +45,9 @@ COMMIT_STREAM = Method(
 HEARTBEAT = Method("/h9s.v1.Nodes/Heartbeat", api_pb2.HeartbeatRequest, api_pb2.HeartbeatResponse)
 LOGS = Method("/h9s.v1.Pods/Logs", api_pb2.LogsRequest, api_pb2.LogsResponse)
 EXEC = Method("/h9s.v1.Pods/Exec", api_pb2.ExecRequest, api_pb2.ExecResponse)
+RESOLVE = Method("/h9s.v1.History/Resolve", history_pb2.ResolveRequest, history_pb2.ResolveResponse)
+REVISIONS = Method("/h9s.v1.History/Revisions", history_pb2.RevisionsRequest, history_pb2.RevisionsResponse)
+DIFF = Method("/h9s.v1.History/Diff", history_pb2.DiffRequest, history_pb2.DiffResponse)
 STATUS = Method("/h9s.v1.Cluster/Status", cluster_pb2.ClusterStatusRequest, cluster_pb2.ClusterStatusResponse)
 CREATE_JOIN_TOKEN = Method(
     "/h9s.v1.Cluster/CreateJoinToken",

@@ -457,6 +457,7 @@ class ReplicatedStore:
             machine=self._machine,
             groups=self._groups,
             disk=self._disk,
+            archiving=self._archiving,
         )
 
     def status(self) -> cluster_pb2.ClusterStatusResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from h9s._pb import cluster_pb2
+from h9s.raft.archiving import Archiving
 from h9s.raft.disk_space import DiskSpace
 from h9s.raft.group_commit import GroupCommit
 from h9s.raft.journal import Journal
@@ -18,6 +19,7 @@ def usage_of(
     machine: StateMachine,
     groups: GroupCommit,
     disk: DiskSpace | None,
+    archiving: Archiving,
 ) -> cluster_pb2.Usage:
     """What is used now; costs a few system calls."""
     if disk is not None:
@@ -26,6 +28,8 @@ def usage_of(
         journal_bytes=journal.size_bytes,
         snapshot_bytes=snapshots.size_bytes(),
         recent_history_bytes=machine.history.size_bytes,
+        archive_bytes=archiving.archive_bytes,
+        first_revision=archiving.first_revision,
         remembered_requests=len(machine.requests),
         pending_writes=groups.pending,
         pending_bytes=groups.pending_bytes,
@@ -40,6 +44,7 @@ def publish(usage: cluster_pb2.Usage) -> None:
     BYTES.labels("journal").set(usage.journal_bytes)
     BYTES.labels("snapshots").set(usage.snapshot_bytes)
     BYTES.labels("recent_history").set(usage.recent_history_bytes)
+    BYTES.labels("archive").set(usage.archive_bytes)
     BYTES.labels("pending_writes").set(usage.pending_bytes)
     PENDING_WRITES.set(usage.pending_writes)
     REMEMBERED_REQUESTS.set(usage.remembered_requests)

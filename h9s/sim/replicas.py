@@ -100,6 +100,7 @@ class SimReplicas:
         self._rng = rng
         self._disks = {name: SimDisk(rng, on_sync=partial(self._synced, name)) for name in names}
         self._archives = {name: SimArchive(self._disks[name]) for name in names}
+        self.may_lose_archives = True
         self.chronicle = Chronicle(self.fail)
         #: The longest that a sync takes, in seconds.
         self.sync_seconds = dict.fromkeys(names, 0.0)
@@ -174,7 +175,7 @@ class SimReplicas:
         self.network.detach(name)
         await store.stop(hand_over=False)
         self._disks[name].crash()
-        if self._rng.random() < 0.1:
+        if self.may_lose_archives and self._rng.random() < 0.1:
             self._archives[name] = SimArchive(self._disks[name])
 
     @property

@@ -4,28 +4,30 @@ A key's value at an old revision is what it was before its first change after th
 what it is now. So a read at an old revision needs the changes since then of the keys that it is
 about, and nothing else.
 
-A `Past` is made in no time from immutable parts and may be used in any thread while the store goes on.
+A `Past` is made in no time from immutable parts and may be used in any thread while the store goes on;
+but a view's `scan` belongs to the store's own thread, which knows the order of keys.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 
 from h9s.errors import CompactedError, HistoryNotHeldError
 from h9s.store.history import compacted, future, revisions_until
 from h9s.store.keyspace import KeyspaceView
-from h9s.store.model import Change, KeyRange, KeyValue, RevisionRecord
+from h9s.store.model import ALL_KEYS, Change, KeyRange, KeyValue, RevisionRecord
 from h9s.store.protocol import HistoryReader
 from h9s.store.state_machine import StateMachine
 
 
 class Difference(NamedTuple):
-    """What became of a key between two revisions."""
+    """What became of a key between two revisions, and which of those between was the last to change it."""
 
     before: KeyValue | None
     after: KeyValue | None
+    revision: int
 
 
 class PastView:
@@ -38,7 +40,7 @@ class PastView:
         self.revision = revision
 
     @property
-    def changed(self) -> Iterable[str]:
+    def changed(self) -> Collection[str]:
         """The keys that have changed since."""
         return self._before.keys()
 
@@ -90,6 +92,11 @@ class Past:
         return self._live.revision
 
     @property
+    def compact_revision(self) -> int:
+        """Where the cluster's history begins."""
+        return self._compact_revision
+
+    @property
     def first_revision(self) -> int:
         """The oldest revision that can be read here."""
         archive = self._archive
@@ -130,11 +137,30 @@ class Past:
         are again what they were. Raises as `view`."""
         up_to = min(up_to or self.revision, self.revision)
         old, new = self.view(after, keys), self.view(up_to, keys)
+        changed = [key for key in old.changed if _value(old.get(key)) != _value(new.get(key))]
+        deleted = self._deletions({key for key in changed if new.get(key) is None}, after, up_to)
         found = {}
-        for key in sorted(old.changed):
-            before, behind = old.get(key), new.get(key)
-            if _value(before) != _value(behind):
-                found[key] = Difference(before, behind)
+        for key in sorted(changed):
+            behind = new.get(key)
+            revision = deleted[key] if behind is None else behind.mod_revision
+            found[key] = Difference(old.get(key), behind, revision)
+        return found
+
+    def _deletions(self, keys: set[str], after: int, up_to: int) -> dict[str, int]:
+        """The revisions that deleted these keys, which existed at `after` and do not at `up_to`."""
+        found: dict[str, int] = {}
+        for record in self._recent_after(after):
+            if record.revision > up_to:
+                break
+            found.update((change.key, record.revision) for change in record.changes if change.key in keys)
+        for key in keys - found.keys():
+            (last,) = self._old_records(KeyRange.only(key), after, up_to, 1, True)
+            found[key] = last.revision
+        return found
+
+    def record(self, revision: int) -> RevisionRecord:
+        """One revision. Raises as `view`."""
+        (found,) = self.records(ALL_KEYS, after=revision - 1, up_to=revision)
         return found
 
     def revision_at(self, time_ms: int) -> int:

@@ -20,8 +20,9 @@ from h9s.errors import (
     TooLargeError,
     UnavailableError,
 )
+from h9s.store.model import ALL_KEYS
 from h9s.store.protocol import Leadership
-from tests.unit.apiserver.support import ADMIN, Cluster, copy_of, lease, namespace, pod, virtual
+from tests.unit.apiserver.support import ADMIN, SCHEDULER, Cluster, copy_of, lease, namespace, pod, virtual
 
 FOLLOWER = Leadership("r1", "follower", "r2", "10.0.0.2:7400", 2, ready=False)
 
@@ -100,6 +101,35 @@ class TestRetries:
         again = await cluster.send(request)
         assert (again.revision, again.replayed) == (first.revision, True)
         assert [found.HasField("value") for found in again.objects] == [False, False]
+
+    @virtual
+    async def test_a_retry_that_comes_late_is_answered_from_the_archive(self):
+        cluster = await Cluster.with_default_namespace()
+        created = await cluster.commit_one(create(lease(holder="a")))
+        request = cluster.request(create(pod()), update(created), check(lease()))
+        first = await cluster.send(request)
+        await cluster.commit(delete(pod()), update(lease(holder="b")))
+        cluster.store.archive_all()
+        again = await cluster.send(request)
+        assert again.replayed
+        assert list(again.objects) == list(first.objects)
+        assert cluster.store.archive is not None
+        cluster.store.archive.prune(cluster.store.revision)
+        again = await cluster.send(request)
+        assert (again.revision, again.replayed) == (first.revision, True)
+        assert not any(found.HasField("value") for found in again.objects)
+
+    @virtual
+    async def test_the_history_says_who_asked(self):
+        cluster = await Cluster.with_default_namespace()
+        await cluster.commit(create(pod()))
+        await cluster.commit(create(lease()), caller=SCHEDULER)
+        past = await cluster.store.look_back(lambda past: past)
+        assert [record.author for record in past.records(ALL_KEYS, after=0)] == [
+            "system/h9s-apiserver",
+            "admin/root",
+            "component/scheduler",
+        ]
 
     @virtual
     async def test_what_was_only_looked_at_is_told_as_it_was(self):

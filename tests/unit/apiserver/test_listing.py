@@ -5,12 +5,13 @@ import base64
 
 import pytest
 
-from h9s._pb import api_pb2, core_pb2
+from h9s._pb import api_pb2, core_pb2, log_pb2
 from h9s.apiserver import listing
-from h9s.apiserver.listing import ContinueToken, RecentViews, fill_page
+from h9s.apiserver.listing import ContinueToken, OldViews, fill_page
 from h9s.apiserver.selection import Objects, select
 from h9s.client.operations import create, delete, key_of
-from h9s.errors import ForbiddenError, InvalidError
+from h9s.errors import CompactedError, ForbiddenError, HistoryNotHeldError, InvalidError
+from h9s.store.model import KeyRange
 from tests.unit.apiserver.support import ADMIN, SCHEDULER, Cluster, lease, namespace, pod, virtual
 
 
@@ -118,22 +119,48 @@ async def test_collections_are_what_their_key_says():
     assert len((await page(cluster, selection(api_pb2.ObjectKey()))).objects) == 5
 
 
+POD_KEYS = KeyRange.under("/core/Pod/")
+
+
 @virtual
 async def test_a_list_in_progress_does_not_go_back_in_time_for_every_page():
     cluster = await Cluster.with_default_namespace()
-    recent = RecentViews(cluster.store)
+    views = OldViews(cluster.store)
     old = cluster.store.view()
-    recent.keep(old)
+    views.keep(old, POD_KEYS)
     await cluster.commit(create(pod()))
-    assert recent.at(old.revision) is old
-    newest = cluster.store.view()
-    assert recent.at(newest.revision).get("/core/Pod/default/web") is not None
+    assert await views.at(old.revision, POD_KEYS) is old
+    newest = await views.at(cluster.store.revision, POD_KEYS)
+    assert newest.get("/core/Pod/default/web") is not None
     await asyncio.sleep(60)
-    assert recent.at(old.revision) is not old
+    assert await views.at(old.revision, POD_KEYS) is not old
     for _ in range(100):
         await cluster.commit(create(pod("", generate_name="x-")))
-        recent.keep(cluster.store.view())
-    assert len(recent._kept) <= 32
+        views.keep(cluster.store.view(), POD_KEYS)
+    assert len(views._kept) <= 32
+
+
+@virtual
+async def test_a_revision_that_is_in_the_archive_is_read_like_any_other():
+    cluster = await Cluster.with_default_namespace()
+    for number in range(150):
+        await cluster.commit(create(pod(f"p{number:03}")))
+    cluster.store.archive_all()
+    views = OldViews(cluster.store)
+    for number in (0, 60, 149):
+        view = await views.at(number + 2, POD_KEYS)
+        assert len(view.scan("/core/Pod/default/")) == number + 1
+        assert (view.get(f"/core/Pod/default/p{number:03}"), view.get("/core/Pod/default/p150")) != (
+            None,
+            None,
+        )
+    await cluster.store.apply(log_pb2.Transaction(), compact_revision=20)
+    with pytest.raises(CompactedError, match="starts at 20"):
+        await views.at(19, POD_KEYS)
+    assert cluster.store.archive is not None
+    cluster.store.archive.prune(50)
+    with pytest.raises(HistoryNotHeldError, match="starts at revision 50"):
+        await views.at(49, POD_KEYS)
 
 
 @pytest.mark.parametrize(

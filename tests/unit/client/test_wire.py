@@ -2,7 +2,7 @@
 
 import pytest
 
-from h9s._pb import api_pb2, apps_pb2, cluster_pb2, core_pb2, meta_pb2
+from h9s._pb import api_pb2, apps_pb2, cluster_pb2, core_pb2, history_pb2, meta_pb2
 from h9s.client import operations, transport
 from h9s.client.error_detail import to_error
 from h9s.client.transport import Method
@@ -21,7 +21,7 @@ METHODS = [value for value in vars(transport).values() if isinstance(value, Meth
 def test_every_method_that_clients_call_is_there_with_its_messages():
     declared = {
         f"/{service.full_name}/{method.name}": (method.input_type, method.output_type)
-        for file in (api_pb2.DESCRIPTOR, cluster_pb2.DESCRIPTOR)
+        for file in (api_pb2.DESCRIPTOR, cluster_pb2.DESCRIPTOR, history_pb2.DESCRIPTOR)
         for service in file.services_by_name.values()
         for method in service.methods
     }

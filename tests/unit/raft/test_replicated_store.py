@@ -9,6 +9,7 @@ import pytest
 
 from h9s._pb import api_pb2, log_pb2
 from h9s.errors import (
+    CompactedError,
     NotLeaderError,
     OverloadedError,
     TimeoutExpiredError,
@@ -20,6 +21,7 @@ from h9s.raft.errors import SafetyError
 from h9s.raft.replicated_store import StoreSettings
 from h9s.raft.settings import RaftSettings
 from h9s.sim.replicas import SimReplicas
+from h9s.store.model import ALL_KEYS
 from tests.unit.raft.harness import virtual
 
 SETTINGS = StoreSettings(max_transaction_bytes=10_000, max_pending=50, max_group=20)
@@ -381,6 +383,50 @@ async def test_the_leader_lets_everybody_forget_old_history():
     await asyncio.sleep(5)
     assert {store.compact_revision for store in cluster.stores.values()} == {10}
     assert cluster.disagreement() == ""
+
+
+@virtual
+async def test_who_wrote_is_told_once_every_replica_understands_it():
+    cluster = await Cluster(settings=StoreSettings(compaction_interval=0.5)).start_all()
+    for number, level in enumerate((1, 2)):
+        await asyncio.sleep(0 if level == 1 else 2)
+        assert cluster.leader.machine.feature_level == level
+        transaction = put(f"k{number}")
+        transaction.author = "admin/alice"
+        await cluster.leader.propose(transaction, timeout=1)
+    await cluster.settle()
+    for store in cluster.stores.values():
+        past = await store.look_back(lambda past: past)
+        assert [record.author for record in past.records(ALL_KEYS, after=0)] == ["", "admin/alice"]
+
+
+@virtual
+async def test_what_has_left_the_memory_is_read_from_the_archive_after_a_restart_as_well():
+    settings = StoreSettings(
+        compaction_interval=0.5,
+        snapshot_min_entries=20,
+        history=HistorySettings(recent_max_bytes=0, batch_min_bytes=1, interval=0.2),
+    )
+    cluster = await Cluster(settings=settings).start_all()
+    cluster.may_lose_archives = False
+    for number in range(30):
+        await cluster.leader.propose(put(f"k{number}"), timeout=1)
+    await asyncio.sleep(3)
+    for name in cluster.names:
+        assert cluster.stores[name].recent_revision == 30
+        await cluster.crash(name)
+        await cluster.start(name)
+        await cluster.settle()
+    for number in range(30, 35):
+        await cluster.leader.propose(put(f"k{number}"), timeout=1)
+    await asyncio.sleep(1)
+    for store in cluster.stores.values():
+        past = await store.look_back(lambda past: past)
+        assert past.first_revision == 0
+        for revision in range(36):
+            assert len(past.view(revision, ALL_KEYS).scan("/")) == revision
+        with pytest.raises(CompactedError):
+            store.view(5)
 
 
 @virtual

@@ -79,7 +79,11 @@ class Told:
             if keys.covers(key) and _value(before.get(key)) != _value(behind.get(key))
         }
         found = past.differences(keys, after=after, up_to=up_to)
-        assert list(found.items()) == list(expected.items())
+        assert [(key, (each.before, each.after)) for key, each in found.items()] == list(expected.items())
+        for key, each in found.items():
+            changes = [r for r in self.records[after:up_to] if any(c.key == key for c in r.changes)]
+            assert each.revision == changes[-1].revision
+            assert past.record(each.revision) == changes[-1]
 
 
 def _value(item):
