@@ -26,6 +26,8 @@ class Faults:
     counts: dict[str, int] = field(default_factory=dict)
     #: What happened, in order, for whoever has to find out why.
     trace: list[str] = field(default_factory=list)
+    #: Who has lost the history of the current round together with its disk.
+    lost_history: set[str] = field(default_factory=set)
 
     @property
     def count(self) -> int:
@@ -50,7 +52,10 @@ class Faults:
             "reset": self._reset,
             "torn tail": self._torn_tail,
             "kill in a partition": self._kill_in_partition,
+            "wiped replica": self._wipe,
         }
+        if self._small_disks():
+            faults["disk full"] = self._fill_disk
         if self.replicas.fake_clocks:
             faults["clock jump"] = self._clock_jump
         return faults
@@ -71,6 +76,7 @@ class Faults:
         self.replicas.network.heal()
         for replica in self.replicas.replicas.values():
             self.replicas.signal(replica.id, signal.SIGCONT)
+            self.replicas.empty_disk(replica.id)
             if replica.should_run and not replica.is_up and not replica.may_die:
                 raise ReplicaError(f"{replica.id} has died by itself:\n{replica.tail()}")
             self.replicas.start(replica.id)
@@ -208,6 +214,43 @@ class Faults:
         with segment.open("r+b") as file:
             file.seek(end)
             file.write(torn)
+
+    def _small_disks(self) -> list[str]:
+        return [replica.id for replica in self.replicas.replicas.values() if replica.has_small_disk]
+
+    async def _fill_disk(self) -> None:
+        """Nearly: what adds data is refused. Or altogether: the replica has to stop rather than lie."""
+        name = self.rng.choice(self._small_disks())
+        leave = self.rng.choice((0, 8 << 20, 48 << 20))
+        self.note(f"the disk of {name} is full but for {leave >> 20} MiB")
+        replica = self.replicas.replicas[name]
+        replica.may_die = not leave
+        self.replicas.fill_disk(name, leave_bytes=leave)
+        await self._last(2.5)
+        self.replicas.empty_disk(name)
+
+    async def _wipe(self) -> None:
+        """A disk is lost; the replica comes back with an empty one, and counts once it has caught up."""
+        name = self._one()
+        self.note(f"{name} loses its disk")
+        await self.replicas.kill(name)
+        self.lost_history.add(name)
+        self.replicas.clear_data(name)
+        self.replicas.run_program(self.replicas.replicas[name], "init", "--join")
+        self.replicas.start(name)
+        await self._until_voter(name)
+
+    async def _until_voter(self, name: str) -> None:
+        """No second disk is to be damaged before this one counts again."""
+        deadline = asyncio.get_running_loop().time() + 60.0
+        while not await self.replicas.is_voter(name):
+            if deaths := self.replicas.unexpected_deaths():
+                raise ReplicaError("; ".join(deaths))
+            if asyncio.get_running_loop().time() > deadline:
+                raise ReplicaError(
+                    f"{name} has not caught up within 60 s:\n{self.replicas.replicas[name].tail()}"
+                )
+            await asyncio.sleep(0.05)
 
     # --- clocks --------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ Knows processes, files and addresses; what goes wrong and when is the business o
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +35,9 @@ CLUSTER_ID = "robustness"
 FOUNDERS = ("r1", "r2", "r3")
 _PORTS_EACH = 10
 _ASK_TIMEOUT = 2.0
+_SMALL_DISK_BYTES = 512 << 20
+_SMALL_DISK_RESERVE_BYTES = 64 << 20
+_BALLAST = "ballast"
 #: The library that makes a process believe in another time (Debian: libfaketime), where it is installed.
 FAKE_CLOCK = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
@@ -54,7 +59,10 @@ class Replica:
     #: Whether its death is what a fault is about to bring.
     may_die: bool = False
     record: ProcessRecord | None = None
+    #: Of its configuration, beside what every replica has.
     settings: dict[str, Any] = field(default_factory=dict)
+    #: Whether its data are on a small disk of their own, which can be filled.
+    has_small_disk: bool = False
 
     @property
     def api_address(self) -> str:
@@ -173,6 +181,40 @@ class Replicas:
         }
         replica.config_file.write_text(yaml.safe_dump(document, sort_keys=False))
 
+    def give_small_disk(self, replica: Replica) -> bool:
+        """Put its data on a disk that is easily filled; whether that can be done here."""
+        replica.data_dir.mkdir()
+        options = ["-t", "tmpfs", "-o", f"size={_SMALL_DISK_BYTES}", "tmpfs", str(replica.data_dir)]
+        try:
+            done = subprocess.run(["mount", *options], capture_output=True, timeout=30, check=False)
+        except OSError:
+            return False
+        replica.has_small_disk = done.returncode == 0
+        if replica.has_small_disk:
+            replica.settings["diskReserveBytes"] = _SMALL_DISK_RESERVE_BYTES
+        return replica.has_small_disk
+
+    def fill_disk(self, replica_id: str, *, leave_bytes: int) -> None:
+        """Take the space on its small disk, but for so much."""
+        data_dir = self.replicas[replica_id].data_dir
+        stat = os.statvfs(data_dir)
+        taken = max(0, stat.f_bavail * stat.f_frsize - leave_bytes)
+        with (data_dir / _BALLAST).open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, taken))
+
+    def empty_disk(self, replica_id: str) -> None:
+        """Give the space back."""
+        (self.replicas[replica_id].data_dir / _BALLAST).unlink(missing_ok=True)
+
+    def clear_data(self, replica_id: str) -> None:
+        """Its disk is lost: an empty one takes its place."""
+        data_dir = self.replicas[replica_id].data_dir
+        for path in data_dir.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
     def run_program(self, replica: Replica, command: str, *arguments: str) -> str:
         """Run `howbe-apiserver COMMAND` for the replica to its end; what it said. Raises ReplicaError."""
         done = subprocess.run(
@@ -245,6 +287,9 @@ class Replicas:
         for replica in self.replicas.values():
             if replica.record is not None:
                 replica.record.wait(10.0)
+            if replica.has_small_disk:
+                replica.has_small_disk = False
+                subprocess.run(["umount", str(replica.data_dir)], timeout=30, check=True)
 
     def set_clock(self, replica_id: str, seconds: int) -> None:
         """Put its wall clock so far ahead of the machine's, where clocks can be made to jump."""
@@ -257,6 +302,14 @@ class Replicas:
             for replica in self.replicas.values()
             if replica.should_run and not replica.may_die and not replica.is_up
         ]
+
+    async def is_voter(self, replica_id: str) -> bool:
+        """Whether the leader counts on this replica again."""
+        leader = await self.leader()
+        status = await self.status(leader) if leader else None
+        if status is None:
+            return False
+        return any(one.id == replica_id and one.voter and one.caught_up for one in status.replicas)
 
     def _pids(self) -> dict[int, str]:
         return {one.record.pid: one.id for one in self.replicas.values() if one.record is not None}
@@ -344,6 +397,7 @@ async def real_replicas(folder: Path, **settings: Any) -> AsyncIterator[Replicas
     try:
         for replica_id in FOUNDERS:
             await replicas.add(replica_id)
+        replicas.give_small_disk(replicas.replicas[FOUNDERS[-1]])
         for replica_id in FOUNDERS:
             replicas.configure(replicas.replicas[replica_id])
             replicas.run_program(replicas.replicas[replica_id], "init")

@@ -229,7 +229,9 @@ class Traffic:
             self.log.end(handle, Fate.REFUSED)
             await self._read(client, list(involved), known)
         except H9sError:
+            # Also a full disk: an earlier attempt may have met another leader.
             self.log.end(handle, Fate.UNKNOWN)
+            await asyncio.sleep(0.2)
         else:
             self.log.end(handle, Fate.DONE, revision=response.revision)
             self.acknowledged += 1
