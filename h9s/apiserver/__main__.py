@@ -12,8 +12,9 @@ import click
 
 from h9s import __version__
 from h9s.apiserver import data_dir
-from h9s.apiserver.commands import restore, verify
+from h9s.apiserver.commands import repair, restore, verify
 from h9s.apiserver.commands.options import CONFIG as _CONFIG
+from h9s.apiserver.repairing import damage_explained, open_journal, open_snapshots
 from h9s.apiserver.server import ApiServer, Pki
 from h9s.apiserver.settings import Settings
 from h9s.clock import SystemClock, system_random
@@ -22,12 +23,9 @@ from h9s.errors import H9sError, UsageError
 from h9s.metrics import serve_metrics
 from h9s.raft.disk_space import DiskSpace, free_bytes_of
 from h9s.raft.history_archive import SqliteArchive
-from h9s.raft.journal import Journal, TornTail
 from h9s.raft.links import PeerLinks, TlsFiles
 from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore
 from h9s.raft.settings import RaftSettings
-from h9s.raft.snapshot_files import SnapshotFiles
-from h9s.raft.storage import FileStorage
 
 log = logging.getLogger(__name__)
 
@@ -92,36 +90,34 @@ async def _serve(settings: Settings, pki: Pki, incarnation: int) -> None:
     if settings.metrics_address:
         serve_metrics(settings.metrics_address)
     clock, rng = SystemClock(), system_random()
+    journal, incarnation = open_journal(settings, incarnation, clock=clock, rng=rng)
     links = _links(settings, loop, incarnation)
     await links.open()
-    store = ReplicatedStore(
-        cluster_id=settings.cluster_id,
-        replica_id=settings.replica_id,
-        addresses={r.id: ReplicaAddress(r.api_address, r.peer_address) for r in settings.replicas},
-        journal=Journal(
-            FileStorage(settings.data_dir / "journal"),
-            identity=f"{settings.cluster_id}/{settings.replica_id}",
-            on_torn_tail=_report_torn_tail,
-        ),
-        open_archive=partial(
-            SqliteArchive.open, settings.data_dir / "history" / "history.db", identity=settings.cluster_id
-        ),
-        snapshots=SnapshotFiles(FileStorage(settings.data_dir / "snapshots"), identity=settings.cluster_id),
-        links=links,
-        clock=clock,
-        rng=rng,
-        loop=loop,
-        on_fatal=on_fatal,
-        incarnation=incarnation,
-        on_removed=partial(data_dir.mark_removed, settings.data_dir),
-        raft=_raft_settings(settings),
-        version=__version__,
-        disk=DiskSpace(
-            free_bytes=partial(free_bytes_of, settings.data_dir),
-            reserve_bytes=settings.disk_reserve_bytes,
-            monotonic=clock.monotonic,
-        ),
-    )
+    with damage_explained(settings):
+        store = ReplicatedStore(
+            cluster_id=settings.cluster_id,
+            replica_id=settings.replica_id,
+            addresses={r.id: ReplicaAddress(r.api_address, r.peer_address) for r in settings.replicas},
+            journal=journal,
+            snapshots=open_snapshots(settings),
+            open_archive=partial(
+                SqliteArchive.open, settings.data_dir / "history" / "history.db", identity=settings.cluster_id
+            ),
+            links=links,
+            clock=clock,
+            rng=rng,
+            loop=loop,
+            on_fatal=on_fatal,
+            incarnation=incarnation,
+            on_removed=partial(data_dir.mark_removed, settings.data_dir),
+            raft=_raft_settings(settings),
+            version=__version__,
+            disk=DiskSpace(
+                free_bytes=partial(free_bytes_of, settings.data_dir),
+                reserve_bytes=settings.disk_reserve_bytes,
+                monotonic=clock.monotonic,
+            ),
+        )
     server = ApiServer(store, settings=settings, pki=pki, clock=clock, rng=rng)
     try:
         await store.start()
@@ -131,15 +127,6 @@ async def _serve(settings: Settings, pki: Pki, incarnation: int) -> None:
     finally:
         await store.stop()
         await links.close()
-
-
-def _report_torn_tail(torn: TornTail) -> None:
-    log.warning(
-        "journal segment %s: cut off %d bytes at offset %d that had never been synced, so never acknowledged",
-        torn.segment,
-        torn.dropped_bytes,
-        torn.offset,
-    )
 
 
 async def _until_failed(failed: asyncio.Future[None]) -> None:
@@ -178,6 +165,7 @@ def _fail(error: H9sError) -> NoReturn:
 
 
 main.add_command(verify.COMMAND)
+main.add_command(repair.COMMAND)
 main.add_command(restore.COMMAND)
 
 

@@ -69,6 +69,8 @@ class Settings:
     timings: Timings = Timings()
     #: Free space on the data folder's disk below which nothing is written that adds data.
     disk_reserve_bytes: int = 256 << 20
+    #: The file that these are from.
+    source: Path = Path("apiserver.yaml")
 
     @classmethod
     def load(cls, path: Path) -> Settings:
@@ -104,6 +106,7 @@ def parse(document: object, *, source: Path) -> Settings:
         ),
         timings=_timings(top.section("timings", required=False)),
         disk_reserve_bytes=top.byte_count("diskReserveBytes", Settings.disk_reserve_bytes),
+        source=source,
     )
     pki.refuse_others()
     top.refuse_others()

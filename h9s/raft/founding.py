@@ -16,8 +16,9 @@ from h9s.raft.snapshot_files import SnapshotFiles, SnapshotInfo
 from h9s.raft.storage import FileStorage
 from h9s.store.snapshot import StateSnapshot, encode
 
-#: Where the log of a new cluster begins.
-FIRST = SnapshotInfo(last_index=1, last_term=1)
+#: Where the log of a new cluster begins. An empty replica counts entry 1 as applied, with nothing in it:
+#: one that joins has to see that it lacks what is here.
+FIRST = SnapshotInfo(last_index=2, last_term=1)
 
 
 def found(
