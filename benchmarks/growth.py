@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.idle import usage_of
+from benchmarks.pauses import run_pauses
 from benchmarks.report import Result, at_most, percentile
 from benchmarks.targets import create_operation, lease_key
 from cluster.local.bring_up import open_client
@@ -26,6 +27,8 @@ from h9s.config import ClientConfig
 
 _CLOCK = SystemClock()
 _LISTED = 10_000
+#: Where the aims are.
+_AIMED_AT = 100_000
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ async def run_growth(folder: Path, settings: GrowthSettings) -> list[Result]:
                 rate = await _fill(writer, names, objects - present, settings)
                 present = objects
                 results += await _step(cluster, config, prober, objects, rate, settings)
+    if _AIMED_AT in settings.objects:
+        results += await run_pauses(folder / "alone", objects=_AIMED_AT, payload_bytes=settings.payload_bytes)
     return results
 
 
@@ -109,7 +114,7 @@ async def _step(
         seconds = (_CLOCK.monotonic() - begin) / settings.lists
     restart, memory = await _restart(cluster)
     at = f"at {objects:,} objects"
-    is_aimed_at = objects == 100_000
+    is_aimed_at = objects == _AIMED_AT
     return [
         Result(f"{at}: writes", rate, "writes/s"),
         Result(f"{at}: list of {min(objects, _LISTED):,}", seconds, "s"),

@@ -53,6 +53,12 @@ async def test_the_store_is_measured_and_leaves_nothing_behind(tmp_path: Path):
     assert [command for command in running_commands() if f"{tmp_path}/bench-" in command] == []
 
 
+async def test_growth_is_measured(tmp_path: Path):
+    results = check_form(await bench("growth", "--objects=50", "--objects=200", data_dir=tmp_path), "growth")
+    assert {"at 50 objects: writes", "at 200 objects: list of 200", "at 200 objects: memory"} < results.keys()
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_failover_is_measured(tmp_path: Path):
     results = check_form(await bench("failover", "--rounds=2", data_dir=tmp_path), "failover")
     assert results["best gap"]["value"] <= results["median gap"]["value"] <= results["worst gap"]["value"]
