@@ -185,6 +185,216 @@ class Cluster:
             _registered_method=True)
 
 
+class MembersStub:
+    """Who takes part in consensus. On the leader only, and for admins only. Every call may be repeated safely;
+    it answers once the change is committed.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.AddReplica = channel.unary_unary(
+                '/h9s.v1.Members/AddReplica',
+                request_serializer=h9s_dot_v1_dot_cluster__pb2.AddReplicaRequest.SerializeToString,
+                response_deserializer=h9s_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+                _registered_method=True)
+        self.PromoteReplica = channel.unary_unary(
+                '/h9s.v1.Members/PromoteReplica',
+                request_serializer=h9s_dot_v1_dot_cluster__pb2.PromoteReplicaRequest.SerializeToString,
+                response_deserializer=h9s_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+                _registered_method=True)
+        self.RemoveReplica = channel.unary_unary(
+                '/h9s.v1.Members/RemoveReplica',
+                request_serializer=h9s_dot_v1_dot_cluster__pb2.RemoveReplicaRequest.SerializeToString,
+                response_deserializer=h9s_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+                _registered_method=True)
+        self.TransferLeadership = channel.unary_unary(
+                '/h9s.v1.Members/TransferLeadership',
+                request_serializer=h9s_dot_v1_dot_cluster__pb2.TransferLeadershipRequest.SerializeToString,
+                response_deserializer=h9s_dot_v1_dot_cluster__pb2.TransferLeadershipResponse.FromString,
+                _registered_method=True)
+
+
+class MembersServicer:
+    """Who takes part in consensus. On the leader only, and for admins only. Every call may be repeated safely;
+    it answers once the change is committed.
+    """
+
+    def AddReplica(self, request, context):
+        """A replica that was prepared with `init --join` learns: it gets the log, and counts nowhere.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteReplica(self, request, context):
+        """A learner that has caught up becomes a voter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveReplica(self, request, context):
+        """It takes part no more, and stops.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferLeadership(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_MembersServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'AddReplica': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddReplica,
+                    request_deserializer=h9s_dot_v1_dot_cluster__pb2.AddReplicaRequest.FromString,
+                    response_serializer=h9s_dot_v1_dot_cluster__pb2.MembersResponse.SerializeToString,
+            ),
+            'PromoteReplica': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteReplica,
+                    request_deserializer=h9s_dot_v1_dot_cluster__pb2.PromoteReplicaRequest.FromString,
+                    response_serializer=h9s_dot_v1_dot_cluster__pb2.MembersResponse.SerializeToString,
+            ),
+            'RemoveReplica': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveReplica,
+                    request_deserializer=h9s_dot_v1_dot_cluster__pb2.RemoveReplicaRequest.FromString,
+                    response_serializer=h9s_dot_v1_dot_cluster__pb2.MembersResponse.SerializeToString,
+            ),
+            'TransferLeadership': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferLeadership,
+                    request_deserializer=h9s_dot_v1_dot_cluster__pb2.TransferLeadershipRequest.FromString,
+                    response_serializer=h9s_dot_v1_dot_cluster__pb2.TransferLeadershipResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'h9s.v1.Members', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('h9s.v1.Members', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Members:
+    """Who takes part in consensus. On the leader only, and for admins only. Every call may be repeated safely;
+    it answers once the change is committed.
+    """
+
+    @staticmethod
+    def AddReplica(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/h9s.v1.Members/AddReplica',
+            h9s_dot_v1_dot_cluster__pb2.AddReplicaRequest.SerializeToString,
+            h9s_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteReplica(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/h9s.v1.Members/PromoteReplica',
+            h9s_dot_v1_dot_cluster__pb2.PromoteReplicaRequest.SerializeToString,
+            h9s_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveReplica(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/h9s.v1.Members/RemoveReplica',
+            h9s_dot_v1_dot_cluster__pb2.RemoveReplicaRequest.SerializeToString,
+            h9s_dot_v1_dot_cluster__pb2.MembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferLeadership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/h9s.v1.Members/TransferLeadership',
+            h9s_dot_v1_dot_cluster__pb2.TransferLeadershipRequest.SerializeToString,
+            h9s_dot_v1_dot_cluster__pb2.TransferLeadershipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class JoinStub:
     """Served on its own port, to clients that have no certificate yet.
     """

@@ -72,6 +72,76 @@ class ClusterServicer(metaclass=_abc_1.ABCMeta):
 
 def add_ClusterServicer_to_server(servicer: ClusterServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class MembersStub:
+    """Who takes part in consensus. On the leader only, and for admins only. Every call may be repeated safely;
+    it answers once the change is committed.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> MembersAsyncStub: ...
+    AddReplica: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.AddReplicaRequest, _cluster_pb2.MembersResponse]
+    """A replica that was prepared with `init --join` learns: it gets the log, and counts nowhere."""
+    PromoteReplica: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.PromoteReplicaRequest, _cluster_pb2.MembersResponse]
+    """A learner that has caught up becomes a voter."""
+    RemoveReplica: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.RemoveReplicaRequest, _cluster_pb2.MembersResponse]
+    """It takes part no more, and stops."""
+    TransferLeadership: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.TransferLeadershipRequest, _cluster_pb2.TransferLeadershipResponse]
+
+@_typing.type_check_only
+class MembersAsyncStub(MembersStub):
+    """Who takes part in consensus. On the leader only, and for admins only. Every call may be repeated safely;
+    it answers once the change is committed.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    AddReplica: _aio.UnaryUnaryMultiCallable[_cluster_pb2.AddReplicaRequest, _cluster_pb2.MembersResponse]  # type: ignore[assignment]
+    """A replica that was prepared with `init --join` learns: it gets the log, and counts nowhere."""
+    PromoteReplica: _aio.UnaryUnaryMultiCallable[_cluster_pb2.PromoteReplicaRequest, _cluster_pb2.MembersResponse]  # type: ignore[assignment]
+    """A learner that has caught up becomes a voter."""
+    RemoveReplica: _aio.UnaryUnaryMultiCallable[_cluster_pb2.RemoveReplicaRequest, _cluster_pb2.MembersResponse]  # type: ignore[assignment]
+    """It takes part no more, and stops."""
+    TransferLeadership: _aio.UnaryUnaryMultiCallable[_cluster_pb2.TransferLeadershipRequest, _cluster_pb2.TransferLeadershipResponse]  # type: ignore[assignment]
+
+class MembersServicer(metaclass=_abc_1.ABCMeta):
+    """Who takes part in consensus. On the leader only, and for admins only. Every call may be repeated safely;
+    it answers once the change is committed.
+    """
+
+    @_abc_1.abstractmethod
+    def AddReplica(
+        self,
+        request: _cluster_pb2.AddReplicaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.MembersResponse, _abc.Awaitable[_cluster_pb2.MembersResponse]]:
+        """A replica that was prepared with `init --join` learns: it gets the log, and counts nowhere."""
+
+    @_abc_1.abstractmethod
+    def PromoteReplica(
+        self,
+        request: _cluster_pb2.PromoteReplicaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.MembersResponse, _abc.Awaitable[_cluster_pb2.MembersResponse]]:
+        """A learner that has caught up becomes a voter."""
+
+    @_abc_1.abstractmethod
+    def RemoveReplica(
+        self,
+        request: _cluster_pb2.RemoveReplicaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.MembersResponse, _abc.Awaitable[_cluster_pb2.MembersResponse]]:
+        """It takes part no more, and stops."""
+
+    @_abc_1.abstractmethod
+    def TransferLeadership(
+        self,
+        request: _cluster_pb2.TransferLeadershipRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.TransferLeadershipResponse, _abc.Awaitable[_cluster_pb2.TransferLeadershipResponse]]: ...
+
+def add_MembersServicer_to_server(servicer: MembersServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class JoinStub:
     """Served on its own port, to clients that have no certificate yet."""
 

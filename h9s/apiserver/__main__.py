@@ -118,7 +118,9 @@ async def _serve(settings: Settings, pki: Pki, incarnation: int) -> None:
                 monotonic=clock.monotonic,
             ),
         )
-    server = ApiServer(store, settings=settings, pki=pki, clock=clock, rng=rng)
+    server = ApiServer(
+        store, settings=settings, pki=pki, clock=clock, rng=rng, administration=store.administration
+    )
     try:
         await store.start()
         async with asyncio.TaskGroup() as tasks:

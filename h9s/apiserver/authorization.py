@@ -77,6 +77,12 @@ def authorize_backup(caller: Identity) -> None:
         raise _forbidden(caller, "back the cluster up")
 
 
+def authorize_members(caller: Identity) -> None:
+    """Who takes part in consensus is for admins to say."""
+    if caller.role not in _UNRESTRICTED:
+        raise _forbidden(caller, "change the cluster's replicas")
+
+
 def _node_may_write(
     caller: Identity, verb: api_pb2.Operation.Verb.ValueType, kind: Kind, name: str, current: ApiObject | None
 ) -> bool:

@@ -29,6 +29,7 @@ from h9s.apiserver.join import JoinService
 from h9s.apiserver.listeners import Listeners
 from h9s.apiserver.service_cluster import ClusterService
 from h9s.apiserver.service_history import HistoryService
+from h9s.apiserver.service_members import Administers, MembersService
 from h9s.apiserver.service_nodes import NodesService
 from h9s.apiserver.service_objects import ObjectsService
 from h9s.apiserver.service_pods import PodsService
@@ -52,7 +53,8 @@ _API = api_pb2.DESCRIPTOR.services_by_name
 _HISTORY = history_pb2.DESCRIPTOR.services_by_name
 _CLUSTER = cluster_pb2.DESCRIPTOR.services_by_name
 _REFLECTED = (
-    *(service.full_name for service in (*_API.values(), *_HISTORY.values(), _CLUSTER["Cluster"])),
+    *(service.full_name for service in (*_API.values(), *_HISTORY.values())),
+    *(_CLUSTER[name].full_name for name in ("Cluster", "Members")),
     health.SERVICE_NAME,
     reflection.SERVICE_NAME,
 )
@@ -92,7 +94,14 @@ class ApiServer:
     """The services of one replica. `run` serves until it is cancelled."""
 
     def __init__(
-        self, store: BulkStore, *, settings: Settings, pki: Pki, clock: Clock, rng: random.Random
+        self,
+        store: BulkStore,
+        *,
+        settings: Settings,
+        pki: Pki,
+        clock: Clock,
+        rng: random.Random,
+        administration: Administers | None = None,
     ) -> None:
         timings = settings.timings
         self._store = store
@@ -100,6 +109,7 @@ class ApiServer:
         self._pki = pki
         self._clock = clock
         self._rng = rng
+        self._administration = administration
         # Uids are no secrets: a generator of our own costs less than the system's.
         self._committer = Committer(store, clock=clock, rng=random.Random(rng.getrandbits(256)))
         self._hub = WatchHub(store, bookmark_seconds=timings.bookmark_ms / 1000)
@@ -197,7 +207,9 @@ class ApiServer:
             rng=self._rng,
             **common,
         )
+        members = MembersService(self._store, administration=self._administration, **common)
         return [
+            (cluster_pb2_grpc.add_MembersServicer_to_server, members),
             (api_pb2_grpc.add_ObjectsServicer_to_server, objects),
             (api_pb2_grpc.add_NodesServicer_to_server, nodes),
             (api_pb2_grpc.add_PodsServicer_to_server, pods),

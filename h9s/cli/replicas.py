@@ -46,14 +46,26 @@ class ClusterView:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether writes go through: a leader, and a majority with it."""
-        return self.leader is not None and 2 * len(self._told()) > self.size
+        """Whether writes go through: a leader, and a majority of the voters with it."""
+        if self.leader is None:
+            return False
+        learners = self.learners
+        voting = sum(answer.replica_id not in learners for answer in self._told())
+        return 2 * voting > self.size - len(learners)
 
     @property
     def size(self) -> int:
         """How many replicas there are to be."""
         told = max((len(answer.replicas) for answer in self._told()), default=0)
         return told or len(self.answers)
+
+    @property
+    def learners(self) -> frozenset[str]:
+        """Who has no vote, as the leader says."""
+        replicas = self.leader.replicas if self.leader else ()
+        if not any(replica.voter for replica in replicas):
+            return frozenset()  # the version before does not say
+        return frozenset(replica.id for replica in replicas if not replica.voter)
 
     def rows(self) -> list[list[str]]:
         """The table, title line first, by replica id."""
@@ -68,7 +80,8 @@ class ClusterView:
         if answer is None:
             return [name, UNREACHABLE, address, *[_UNKNOWN] * 6]
         numbers = [answer.term, answer.commit_index, answer.applied_index, answer.revision]
-        return [name, answer.role, address, *map(str, numbers), self._lag(name), answer.version]
+        role = "learner" if name in self.learners else answer.role
+        return [name, role, address, *map(str, numbers), self._lag(name), answer.version]
 
     def _lag(self, name: str) -> str:
         """Log entries that the replica lacks, as the leader knows."""

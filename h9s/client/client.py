@@ -15,6 +15,7 @@ from h9s.client import transport as methods
 from h9s.client.calls import Calls, Fate
 from h9s.client.grpc_transport import GrpcTransport
 from h9s.client.history import History
+from h9s.client.members import Members
 from h9s.client.request_ids import RequestIds
 from h9s.client.results import Listing, WatchBatch, decode_batch, decode_mixed_batch, decode_object
 from h9s.client.retry import DEFAULT_POLICY, RetryPolicy
@@ -58,6 +59,8 @@ class Client:
         self._calls = Calls(self._transport, servers, policy=retry, clock=clock, rng=rng, name=name)
         #: The past, beyond what `get` and `list` read of it with a `revision`.
         self.history = History(self._calls)
+        #: The replicas of the control plane.
+        self.members = Members(self._calls)
 
     async def __aenter__(self) -> Self:
         return self

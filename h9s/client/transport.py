@@ -54,6 +54,18 @@ CREATE_JOIN_TOKEN = Method(
     cluster_pb2.CreateJoinTokenRequest,
     cluster_pb2.CreateJoinTokenResponse,
 )
+ADD_REPLICA = Method("/h9s.v1.Members/AddReplica", cluster_pb2.AddReplicaRequest, cluster_pb2.MembersResponse)
+PROMOTE_REPLICA = Method(
+    "/h9s.v1.Members/PromoteReplica", cluster_pb2.PromoteReplicaRequest, cluster_pb2.MembersResponse
+)
+REMOVE_REPLICA = Method(
+    "/h9s.v1.Members/RemoveReplica", cluster_pb2.RemoveReplicaRequest, cluster_pb2.MembersResponse
+)
+TRANSFER_LEADERSHIP = Method(
+    "/h9s.v1.Members/TransferLeadership",
+    cluster_pb2.TransferLeadershipRequest,
+    cluster_pb2.TransferLeadershipResponse,
+)
 BACKUP = Method("/h9s.v1.Cluster/Backup", cluster_pb2.BackupRequest, cluster_pb2.BackupChunk)
 JOIN = Method("/h9s.v1.Join/Join", cluster_pb2.JoinRequest, cluster_pb2.JoinResponse)
 

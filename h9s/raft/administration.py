@@ -89,6 +89,8 @@ class Administration:
             raise RefusedError(f"replica {replica_id} is not connected")
         if not await self._hand_over(replica_id):
             raise RefusedError(f"{replica_id or 'no other replica'} did not take the leadership over in time")
+        if replica_id and self._engine.leader_id != replica_id:
+            raise RefusedError(f"replica {self._engine.leader_id} was faster, and leads instead")
 
     async def _give_way(self) -> None:
         self._require_leadership()

@@ -31,13 +31,16 @@ class HandOver:
         self._create_future = create_future
         self._target = ""
         self._must_name = False
+        self._until_known = False
         self._given: asyncio.Future[None] | None = None
 
-    async def run(self, *, target: str = "", timeout: float) -> bool:
+    async def run(self, *, target: str = "", timeout: float, until_known: bool = False) -> bool:
         """Give the leadership to `target`, or to any voter that has everything; whether somebody took it.
 
-        Nothing must be proposed meanwhile. Gives up after `timeout` seconds.
+        Nothing must be proposed meanwhile. Gives up after `timeout` seconds. `until_known`: also wait until
+        the new leader has been heard from.
         """
+        self._until_known = until_known
         self._given = given = self._create_future()
         self._target, self._must_name = target, True
         self._wake()
@@ -56,7 +59,8 @@ class HandOver:
         if self._given is None:
             return
         if not self._engine.is_leader:
-            if not self._given.done():
+            is_over = bool(self._engine.leader_id) or not self._until_known
+            if is_over and not self._given.done():
                 self._given.set_result(None)
         elif self._must_name and self._engine.applied_index == self._engine.last_index:
             self._name_successor()

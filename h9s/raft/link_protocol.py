@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from h9s.raft.versions import PeerHello
@@ -35,8 +35,9 @@ class Links(Protocol):
         """Connect, and go on doing so."""
         ...
 
-    def set_peers(self, addresses: Mapping[str, str]) -> None:
-        """Where the others are from now on, by id ("host:port"); those not named are not dialled."""
+    def set_peers(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        """Where the others may be from now on, by id ("host:port", the likeliest first); those not named
+        are not dialled."""
         ...
 
     def send(self, replica_id: str, data: bytes) -> bool:

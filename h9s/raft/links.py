@@ -14,7 +14,7 @@ import random
 import socket
 import ssl
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -87,7 +87,7 @@ class PeerLinks:
         self.replica_id = replica_id
         self.hello = PeerHello(feature_level, api_address, peer_address, incarnation)
         self.listen = listen
-        self._peers: dict[str, str] = {}
+        self._peers: dict[str, tuple[str, ...]] = {}
         self._tls = tls
         self._loop = loop
         self._rng = rng
@@ -113,11 +113,9 @@ class PeerLinks:
         self._handler = handler
         self._dial_all()
 
-    def set_peers(self, addresses: Mapping[str, str]) -> None:
+    def set_peers(self, addresses: Mapping[str, Sequence[str]]) -> None:
         """See `Links.set_peers`. A connection stays until it breaks, wherever it leads."""
-        self._peers = {
-            name: address for name, address in sorted(addresses.items()) if name != self.replica_id
-        }
+        self._peers = {name: tuple(places) for name, places in sorted(addresses.items()) if places}
         if self._handler is not None and not self._closed:
             self._dial_all()
 
@@ -147,10 +145,10 @@ class PeerLinks:
     async def _dial(self, name: str) -> None:
         """Keep a connection to the peer, for as long as it is one."""
         context = self._tls.context(ssl.Purpose.SERVER_AUTH)
-        wait = _RETRY_MIN
+        wait, attempt = _RETRY_MIN, 0
         await self._until_it_is_our_turn(name)
-        while name in self._peers:
-            address = self._peers[name]
+        while places := self._peers.get(name):
+            address = places[attempt % len(places)]
             host, port = split_address(address)
             connection = _Connection(self, expected=name)
             try:
@@ -163,13 +161,14 @@ class PeerLinks:
                         server_hostname=SERVER_NAME,
                     )
                 await connection.lost
-                wait = _RETRY_MIN if connection.was_established else wait
+                if connection.was_established:
+                    wait, attempt = _RETRY_MIN, attempt - 1
             except (OSError, TimeoutError) as error:
                 log.debug("replica %s at %s cannot be reached: %s", name, address, error)
-            if self._peers.get(name) != address:
-                wait = _RETRY_MIN
+            if self._peers.get(name) != places:
+                wait, attempt = _RETRY_MIN, -1
             await asyncio.sleep(wait * self._rng.uniform(0.5, 1.0))
-            wait = min(2 * wait, _RETRY_MAX)
+            wait, attempt = min(2 * wait, _RETRY_MAX), attempt + 1
             await self._until_it_is_our_turn(name)
 
     async def _until_it_is_our_turn(self, name: str) -> None:

@@ -14,7 +14,7 @@ from h9s.raft.versions import PeerHello
 
 
 class Peers:
-    """The others. `seeds` are the addresses from this replica's settings, for as long as it is no member."""
+    """The others. `seeds` are the addresses from this replica's settings."""
 
     def __init__(self, *, membership: Membership, links: Links, seeds: Mapping[str, str]) -> None:
         self._membership = membership
@@ -44,16 +44,20 @@ class Peers:
         return {name for name, incarnation in current.items() if before.get(name, incarnation) != incarnation}
 
     def update(self) -> None:
-        """Dial where the others are, as far as is known now."""
-        membership = self._membership
-        addresses = {} if membership.self_member else dict(self._seeds)
-        for member in membership.effective.members:
-            addresses[member.id] = member.peer_address or self._seeds.get(member.id, "")
-        for name, (announced, configured) in self._announced.items():
-            if name in addresses and self._configured(name) == configured:
-                addresses[name] = announced
-        addresses.pop(membership.replica_id, None)
-        self._links.set_peers({name: address for name, address in addresses.items() if address})
+        """Dial where the others may be: where they said, where the log says, where the settings say. All
+        of them may have moved at once, while none of them ran."""
+        names = [member.id for member in self._membership.effective.members]
+        if self._membership.self_member is None:
+            names += [name for name in self._seeds if name not in names]
+        others = {name: self._places(name) for name in names if name != self._membership.replica_id}
+        self._links.set_peers(others)
+
+    def _places(self, name: str) -> tuple[str, ...]:
+        announced, configured_then = self._announced.get(name, ("", ""))
+        configured = self._configured(name)
+        places = [announced] if configured_then == configured else []
+        places += [configured, self._seeds.get(name, "")]
+        return tuple(dict.fromkeys(place for place in places if place))
 
     def _configured(self, name: str) -> str:
         member = self._membership.effective.get(name)

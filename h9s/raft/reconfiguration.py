@@ -4,9 +4,10 @@ A change is an entry of the log. The leader refuses one until it has committed a
 the change before is committed (section 4.1 of the Raft dissertation, with the correction of 2015), and if
 those voters that it is connected with would be no majority after it.
 
-By itself the leader lets a replica that lost its data learn, makes it a voter again once it has caught up,
-and takes over the addresses that a member announces. Must not decide what a change does: that is
-`configuration`'s.
+By itself the leader puts the members that a cluster was founded with into the log, so that the settings
+that named them do not matter any more. It lets a replica that lost its data learn, makes it a voter again
+once it has caught up, and takes over the addresses that a member announces. Must not decide what a change
+does: that is `configuration`'s.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class Reconfiguration:
         self._looks = 0
         #: How far the log was committed at the last look.
         self._mark = 0
-        #: Proposed, and not in the log yet.
-        self._queued: Configuration | None = None
+        #: What was in effect when a change was proposed that is not in the log yet.
+        self._queued_after: int | None = None
         self._lock = asyncio.Lock()
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -127,10 +128,8 @@ class Reconfiguration:
 
     def advance(self) -> None:
         """Finish what is committed; look around every now and then."""
-        if self._queued is not None and (
-            self._membership.effective == self._queued or not self._engine.is_leader
-        ):
-            self._queued = None
+        if self._membership.index != self._queued_after or not self._engine.is_leader:
+            self._queued_after = None
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
@@ -163,7 +162,7 @@ class Reconfiguration:
     def _change_by_itself(self) -> None:
         before = self._membership.effective
         after = self._wanted(before)
-        if after == before:
+        if after == before and (self._membership.index or self._level(before.voters) < MEMBERSHIP_LEVEL):
             return
         try:
             self._check(after)
@@ -195,7 +194,7 @@ class Reconfiguration:
 
     @property
     def _is_settled(self) -> bool:
-        return self._queued is None and self._membership.index <= self._engine.commit_index
+        return self._queued_after is None and self._membership.index <= self._engine.commit_index
 
     def _check(self, after: Configuration) -> None:
         """Raise RefusedError if the change must not be made now."""
@@ -223,7 +222,7 @@ class Reconfiguration:
         return hello is not None and hello.incarnation == member.incarnation
 
     def _submit(self, after: Configuration) -> None:
-        self._queued = after
+        self._queued_after = self._membership.index
         self._propose(after.encode())
 
     def _was_removed(self) -> bool:

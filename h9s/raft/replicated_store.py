@@ -222,7 +222,7 @@ class ReplicatedStore:
         """
         is_orderly = hand_over and not self.node.is_stopped
         if is_orderly and self.node.role.ready and self.node.connected:
-            await self._hand_over("")
+            await self._hand_over("", until_known=False)
             self._is_leaving = True
         # It may have had to stop meanwhile; then the journal is not to be touched any more.
         is_orderly = is_orderly and not self.node.is_stopped
@@ -238,12 +238,14 @@ class ReplicatedStore:
         self._groups.abandon(UnavailableError("this replica is shutting down"))
         self._archiving.close()
 
-    async def _hand_over(self, target: str) -> bool:
+    async def _hand_over(self, target: str, *, until_known: bool = True) -> bool:
         """Give the leadership away; whether that was possible. What is under way is finished first."""
         self._is_leaving = True
         self._reject_pending()
         try:
-            return await self.node.hand_over.run(target=target, timeout=_HAND_OVER_SECONDS)
+            return await self.node.hand_over.run(
+                target=target, timeout=_HAND_OVER_SECONDS, until_known=until_known
+            )
         finally:
             self._is_leaving = False
 

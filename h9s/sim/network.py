@@ -247,7 +247,7 @@ class SimLinks:
         """See `Links.start`."""
         self._network.attach(self._name, handler)
 
-    def set_peers(self, addresses: Mapping[str, str]) -> None:
+    def set_peers(self, addresses: Mapping[str, Sequence[str]]) -> None:
         """See `Links.set_peers`. Here everybody finds everybody."""
 
     def send(self, replica_id: str, data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""`howbectl cluster`: status, backup."""
+"""`howbectl cluster`: status, backup, and the changes of members in `cli.members`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 
 from h9s._pb import cluster_pb2
 from h9s.cli.backups import write_backup
+from h9s.cli.members import ADD, PROMOTE, REMOVE, TRANSFER_LEADER
 from h9s.cli.options import group, output_option, pass_session
 from h9s.cli.replicas import ClusterView
 from h9s.cli.session import CommandError, Session
@@ -29,7 +30,11 @@ _PATIENCE = 0.8
 
 @group("cluster")
 def COMMAND() -> None:
-    """Show the control plane's replicas, and back up what they hold."""
+    """Show and change the control plane's replicas, and back up what they hold."""
+
+
+for _command in (ADD, PROMOTE, REMOVE, TRANSFER_LEADER):
+    COMMAND.add_command(_command)
 
 
 @COMMAND.command("status")

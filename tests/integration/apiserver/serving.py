@@ -74,7 +74,7 @@ def settings(**timings: Any) -> Settings:
 
 
 @asynccontextmanager
-async def serving(**timings: Any) -> AsyncIterator[Serving]:
+async def serving(administration: Any = None, **timings: Any) -> AsyncIterator[Serving]:
     """Serve until the block ends."""
     store = MemoryStore(clock=CLOCK)
     credential = pki.issue(
@@ -86,6 +86,7 @@ async def serving(**timings: Any) -> AsyncIterator[Serving]:
         pki=Pki(ca=CA, credential=credential),
         clock=CLOCK,
         rng=random.Random(),
+        administration=administration,
     )
     started = asyncio.Event()
     running = asyncio.create_task(server.run(on_started=started.set))

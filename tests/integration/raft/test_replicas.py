@@ -52,26 +52,32 @@ class Replicas:
             )
             credential.save(folder / f"{name}.crt", folder / f"{name}.key")
 
-    async def start(self, name, *, cluster_id="test", tls_of=None):
+    async def start(self, name, *, cluster_id="test", tls_of=None, incarnation=0, folder="", moved_to=""):
+        """`moved_to`: where it is now, which the others have not been told."""
         tls_of = tls_of or name
+        addresses = {**self.addresses, name: moved_to or self.addresses[name]}
+        folder = self.folder / (folder or name)
         loop = asyncio.get_running_loop()
         tls = TlsFiles(self.folder / "ca.crt", self.folder / f"{tls_of}.crt", self.folder / f"{tls_of}.key")
         links = PeerLinks(
             cluster_id=cluster_id,
             replica_id=name,
-            listen=self.addresses[name],
+            listen=addresses[name],
+            peer_address=addresses[name],
+            incarnation=incarnation,
             tls=tls,
             loop=loop,
             rng=random.Random(1),
         )
         await links.open()
-        journal = Journal(FileStorage(self.folder / name), identity=f"test/{name}", segment_bytes=1 << 16)
+        journal = Journal(FileStorage(folder), identity=f"test/{name}", segment_bytes=1 << 16)
         store = ReplicatedStore(
             cluster_id=cluster_id,
             replica_id=name,
-            addresses={other: ReplicaAddress(peer, peer) for other, peer in self.addresses.items()},
+            addresses={other: ReplicaAddress(peer, peer) for other, peer in addresses.items()},
+            incarnation=incarnation,
             journal=journal,
-            snapshots=SnapshotFiles(FileStorage(self.folder / name / "snapshots"), identity=cluster_id),
+            snapshots=SnapshotFiles(FileStorage(folder / "snapshots"), identity=cluster_id),
             settings=self.settings,
             links=links,
             clock=SystemClock(),

@@ -22,6 +22,7 @@ from h9s.errors import H9sError, InvalidError, NotFoundError
 from h9s.testing.fake_api import FakeApi
 
 START = 1_700_000_000
+_MEMBER_METHODS = frozenset({"AddReplica", "PromoteReplica", "RemoveReplica", "TransferLeadership"})
 
 
 class FixedClock:
@@ -51,6 +52,9 @@ class FakeCluster(FakeApi):
         self.statuses: dict[str, cluster_pb2.ClusterStatusResponse] = {}
         self.exec_call: FakeExec | None = None
         self.token_ttls: list[int] = []
+        #: What was asked about the members, and what is answered.
+        self.member_requests: list[Message] = []
+        self.replicas: list[cluster_pb2.Replica] = []
         self._script: list[Callable[[], None]] = []
         #: Called before each Commit is carried out, as another writer who is faster.
         self.before_commit: list[Callable[[], None]] = []
@@ -158,6 +162,12 @@ class FakeCluster(FakeApi):
             return cluster_pb2.CreateJoinTokenResponse(
                 token="h9s1.id.secret.ca", join_addresses=["127.0.0.1:1", "127.0.0.1:2"]
             )
+        if method.name.rpartition("/")[2] in _MEMBER_METHODS:
+            self._must_lead(server)
+            self.member_requests.append(request)
+            if isinstance(request, cluster_pb2.TransferLeadershipRequest):
+                return cluster_pb2.TransferLeadershipResponse()
+            return cluster_pb2.MembersResponse(replicas=self.replicas)
         return super()._serve(server, method, request)
 
     def _run_script(self, _server: str, method: str, _request: Message) -> None:
