@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,7 +53,7 @@ class _NoLinks:
         """Nobody takes it."""
         raise AssertionError(f"{len(data)} bytes for {replica_id}, who does not exist")
 
-    def set_peers(self, addresses: Mapping[str, str]) -> None:
+    def set_peers(self, addresses: Mapping[str, Sequence[str]]) -> None:
         """Nobody to dial."""
 
 
