@@ -73,6 +73,7 @@ class HistoryService(Service, history_pb2_grpc.HistoryServicer):
 
     async def _catch_up(self, stale_ok: bool, revisions: Sequence[int], context: ServicerContext) -> None:
         """Wait until this replica has what may be asked for."""
+        self._store.require_current()
         if not stale_ok or max(revisions) > self._store.revision:
             await self._store.read_barrier(timeout=self.timeout(context))
 

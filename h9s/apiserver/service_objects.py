@@ -95,6 +95,7 @@ class ObjectsService(Service, api_pb2_grpc.ObjectsServicer):
     ) -> None:
         """The changes of a collection, until the caller ends it. Raises CompactedError."""
         selection = self._select(request, caller)
+        self._store.require_current()
         if request.HasField("after_revision"):
             after = request.after_revision
             await self._require_existing(after, context)
@@ -135,6 +136,7 @@ class ObjectsService(Service, api_pb2_grpc.ObjectsServicer):
         if request.revision and request.at_ms:
             raise InvalidError("a revision and a time are given: give only one of them")
         store = self._store
+        store.require_current()
         if revision > store.revision or not (revision or request.stale_ok):
             # A revision that this replica has not applied yet may well exist.
             await store.read_barrier(timeout=self.timeout(context))

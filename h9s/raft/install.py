@@ -80,6 +80,11 @@ class SnapshotInstaller:
         self._incoming: _Incoming | None = None
         self._is_installing = False
 
+    @property
+    def is_receiving(self) -> bool:
+        """This replica lacks so much that a snapshot is on its way to it."""
+        return self._incoming is not None and self._incoming.info.last_index > self._engine.applied_index
+
     # --- the leader's end --------------------------------------------------------------------
 
     def needed_by(self, name: str) -> None:

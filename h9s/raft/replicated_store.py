@@ -295,6 +295,12 @@ class ReplicatedStore:
         """See `protocol.Store`."""
         return self._machine.capture()
 
+    def require_current(self) -> None:
+        """See `protocol.Store`."""
+        has_nothing = self.membership.incarnation and not self.revision
+        if has_nothing or self._installer.is_receiving:
+            raise UnavailableError(f"replica {self.replica_id} is still getting the cluster's state")
+
     async def wait_for_change(self, after_revision: int) -> None:
         """See `protocol.Store`."""
         while self.revision <= after_revision:

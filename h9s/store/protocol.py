@@ -128,6 +128,11 @@ class Store(Protocol):
         """Everything as it is now, for a backup."""
         ...
 
+    def require_current(self) -> None:
+        """Raise UnavailableError while this replica knows that it is far behind: it has just joined, or
+        waits for a snapshot. What it shows then is no answer, not even a stale one."""
+        ...
+
     async def wait_for_change(self, after_revision: int) -> None:
         """Return once `revision > after_revision`."""
         ...

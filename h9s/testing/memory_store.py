@@ -41,6 +41,9 @@ class MemoryStore:
         """See `protocol.Store`."""
         return self._machine.revision
 
+    def require_current(self) -> None:
+        """See `protocol.Store`: it always is."""
+
     @property
     def compact_revision(self) -> int:
         """See `protocol.Store`."""

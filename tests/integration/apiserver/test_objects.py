@@ -20,6 +20,7 @@ from h9s.errors import (
     NotFoundError,
     NotLeaderError,
     TooLargeError,
+    UnavailableError,
 )
 from h9s.store.protocol import Leadership
 from tests.integration.apiserver.serving import CA, serving
@@ -182,4 +183,24 @@ async def test_without_a_certificate_there_is_no_connection():
         async with grpc.aio.secure_channel(api.address, credentials, options=options) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await api_pb2_grpc.ObjectsStub(channel).Get(api_pb2.GetRequest(), timeout=5)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_replica_that_is_still_getting_the_state_answers_no_read_and_begins_no_watch(monkeypatch):
+    def still_getting() -> None:
+        raise UnavailableError("replica r1 is still getting the cluster's state")
+
+    async with serving() as api, api.client() as client, api.channel() as channel:
+        await client.create(pod())
+        stub = api_pb2_grpc.ObjectsStub(channel)
+        key = api_pb2.ObjectKey(kind="Pod", namespace="default", name="web")
+        pods = api_pb2.ObjectKey(kind="Pod", namespace="default")
+        monkeypatch.setattr(api.store, "require_current", still_getting)
+        for call in (
+            stub.Get(api_pb2.GetRequest(key=key, stale_ok=True)),
+            stub.List(api_pb2.ListRequest(key=pods, stale_ok=True)),
+            stub.Watch(api_pb2.WatchRequest(key=pods)).read(),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError, match="still getting") as caught:
+                await call
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

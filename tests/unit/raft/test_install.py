@@ -82,6 +82,7 @@ def test_a_snapshot_travels_part_by_part_as_the_follower_asks(leader):
         assert len(sent) == 1, "one part is under way at a time"
         parts += 1
         follower.installer.take_part("r2", sent[0])
+        assert follower.installer.is_receiving == (not follower.restored)
         for ack in follower.taken("install_ack"):
             leader.installer.take_ack("r2", ack)
     assert parts > 5
