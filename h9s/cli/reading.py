@@ -24,6 +24,8 @@ class Query:
     namespace: str
     label_selector: str = ""
     field_selector: str = ""
+    #: As it was then; 0: now.
+    revision: int = 0
 
     @property
     def selects(self) -> bool:
@@ -54,12 +56,13 @@ def check_query(targets: Sequence[Target], query: Query) -> None:
         raise UsageError("an object cannot be named across all namespaces: leave out -A or the name")
 
 
-async def get_object(client: Client, cls: type[M], name: str, namespace: str) -> M:
-    """One object. Raises NotFoundError in kubectl's words."""
+async def get_object(client: Client, cls: type[M], name: str, namespace: str, *, revision: int = 0) -> M:
+    """One object, now or at an old revision. Raises NotFoundError in kubectl's words."""
     try:
-        return await client.get(cls, name, namespace)
+        return await client.get(cls, name, namespace, revision=revision)
     except NotFoundError as error:
-        raise NotFoundError(f'{kind_of(cls).resource} "{name}" not found') from error
+        then = f" at revision {revision}" if revision else ""
+        raise NotFoundError(f'{kind_of(cls).resource} "{name}" not found{then}') from error
 
 
 async def read_target(client: Client, target: Target, query: Query) -> Found:
@@ -67,9 +70,14 @@ async def read_target(client: Client, target: Target, query: Query) -> Found:
     cls = target.kind.message
     namespace = query.namespace if target.kind.namespaced else ""
     if target.name:
-        return Found(target, (await get_object(client, cls, target.name, namespace),))
+        found = await get_object(client, cls, target.name, namespace, revision=query.revision)
+        return Found(target, (found,))
     listing = await client.list(
-        cls, namespace, label_selector=query.label_selector, field_selector=query.field_selector
+        cls,
+        namespace,
+        label_selector=query.label_selector,
+        field_selector=query.field_selector,
+        revision=query.revision,
     )
     return Found(target, tuple(listing.items), listing.revision)
 

@@ -38,6 +38,11 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "exec": "Run a command in a container",
         "events": "List what happened",
     },
+    "Look back": {
+        "history": "Show what happened to an object: when, who, what",
+        "diff": "Show what is different between two revisions or times",
+        "undo": "Write an old state of an object back",
+    },
     "Look after the cluster": {
         "worker": "List the workers; print the command that joins another machine",
         "cluster": "Show the control plane's replicas; back up what they hold",

@@ -12,6 +12,7 @@ from h9s._pb import core_pb2
 from h9s.api.kinds import ApiObject
 from h9s.cli.columns import event_order
 from h9s.cli.completion import complete_targets
+from h9s.cli.moments import moment_of, past_options, revision_of
 from h9s.cli.options import command, output_option, pass_session, selector_option
 from h9s.cli.output import print_objects
 from h9s.cli.reading import Found, Query, check_query, read_present
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option("--sort-by", metavar="PATH", help="A field to sort by, as in .metadata.creationTimestamp.")
 @click.option("--ignore-not-found", is_flag=True, help="Say nothing where there is no such object.")
+@past_options
 @pass_session
 def COMMAND(
     session: Session,
@@ -58,6 +60,8 @@ def COMMAND(
     label_columns: tuple[str, ...],
     sort_by: str | None,
     ignore_not_found: bool,
+    at_revision: int | None,
+    at: str | None,
 ) -> None:
     """List objects, or show some.
 
@@ -66,6 +70,7 @@ def COMMAND(
     howbectl get deploy/web -o yaml      one Deployment, all of it
     howbectl get deploy,rs,pods -l a=b   several kinds, by label
     howbectl get pods -w                 and every change from now on
+    howbectl get pods --at 10m           as they were ten minutes ago
     """
     wanted = parse_targets(targets)
     query = Query("" if all_namespaces else session.namespace, selector, field_selector)
@@ -73,6 +78,9 @@ def COMMAND(
     watch = watch or watch_only
     if watch and len(wanted) > 1:
         raise UsageError("--watch follows one kind, or one object")
+    moment = moment_of(at_revision, at, now=session.now)
+    if watch and not moment.is_now:
+        raise UsageError("what is past does not change: --watch goes with neither --at-revision nor --at")
     style = RowStyle(
         wide=output == "wide",
         headers=not no_headers,
@@ -83,7 +91,7 @@ def COMMAND(
     )
 
     async def work(client: Client) -> None:
-        found = await read_present(client, wanted, query)
+        found = await read_present(client, wanted, replace(query, revision=await revision_of(client, moment)))
         objects = [result for result in found if isinstance(result, Found)]
         missing = [result for result in found if isinstance(result, NotFoundError)]
         objects = [replace(each, objects=_sorted(each.objects, sort_by)) for each in objects]
