@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from h9s._pb import meta_pb2 as h9s_dot_v1_dot_meta__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14h9s/v1/cluster.proto\x12\x06h9s.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x11h9s/v1/meta.proto\"V\n\tJoinToken\x12$\n\x08metadata\x18\x01 \x01(\x0b\x32\x12.h9s.v1.ObjectMeta\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.h9s.v1.JoinTokenSpec\"V\n\rJoinTokenSpec\x12\x15\n\rsecret_sha256\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x16\n\x14\x43lusterStatusRequest\"\xff\x02\n\x15\x43lusterStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x11\n\tleader_id\x18\x04 \x01(\t\x12\x0c\n\x04term\x18\x05 \x01(\x03\x12\x16\n\x0elast_log_index\x18\x06 \x01(\x03\x12\x14\n\x0c\x63ommit_index\x18\x07 \x01(\x03\x12\x15\n\rapplied_index\x18\x08 \x01(\x03\x12\x10\n\x08revision\x18\t \x01(\x03\x12\x18\n\x10\x63ompact_revision\x18\n \x01(\x03\x12!\n\x08replicas\x18\x0b \x03(\x0b\x32\x0f.h9s.v1.Replica\x12\x0f\n\x07version\x18\x0c \x01(\t\x12\x15\n\rjournal_bytes\x18\r \x01(\x03\x12\x0f\n\x07objects\x18\x0e \x01(\x03\x12\x10\n\x08watchers\x18\x0f \x01(\x03\x12\x12\n\nstate_hash\x18\x10 \x01(\x0c\x12\x1c\n\x05usage\x18\x14 \x01(\x0b\x32\r.h9s.v1.Usage\"\x9b\x02\n\x05Usage\x12\x15\n\rjournal_bytes\x18\x01 \x01(\x03\x12\x16\n\x0esnapshot_bytes\x18\x02 \x01(\x03\x12\x1c\n\x14recent_history_bytes\x18\x03 \x01(\x03\x12\x1b\n\x13remembered_requests\x18\x04 \x01(\x03\x12\x16\n\x0epending_writes\x18\x05 \x01(\x03\x12\x15\n\rpending_bytes\x18\x06 \x01(\x03\x12\x17\n\x0f\x64isk_free_bytes\x18\x07 \x01(\x03\x12\x1a\n\x12\x64isk_reserve_bytes\x18\x08 \x01(\x03\x12\x15\n\rdisk_is_short\x18\t \x01(\x08\x12\x15\n\rarchive_bytes\x18\n \x01(\x03\x12\x16\n\x0e\x66irst_revision\x18\x0b \x01(\x03\"\xc7\x01\n\x07Replica\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_address\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x18\n\x0blag_entries\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05voter\x18\x06 \x01(\x08\x12\x13\n\x0bincarnation\x18\x07 \x01(\x04\x12\x16\n\tcaught_up\x18\x08 \x01(\x08H\x01\x88\x01\x01\x42\x0e\n\x0c_lag_entriesB\x0c\n\n_caught_up\"3\n\rBackupRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08stale_ok\x18\x02 \x01(\x08\"\x1d\n\x0b\x42\x61\x63kupChunk\x12\x0e\n\x06record\x18\x01 \x01(\x0c\"J\n\x11\x41\x64\x64ReplicaRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_address\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\"#\n\x15PromoteReplicaRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\"\n\x14RemoveReplicaRequest\x12\n\n\x02id\x18\x01 \x01(\t\"4\n\x0fMembersResponse\x12!\n\x08replicas\x18\x01 \x03(\x0b\x32\x0f.h9s.v1.Replica\"\'\n\x19TransferLeadershipRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x1c\n\x1aTransferLeadershipResponse\"-\n\x16\x43reateJoinTokenRequest\x12\x13\n\x0bttl_seconds\x18\x01 \x01(\x03\"p\n\x17\x43reateJoinTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ejoin_addresses\x18\x03 \x03(\t\"q\n\x0bJoinRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0ctoken_secret\x18\x02 \x01(\t\x12\x11\n\tnode_name\x18\x03 \x01(\t\x12\'\n\x1f\x63\x65rtificate_signing_request_pem\x18\x04 \x01(\x0c\"N\n\x0cJoinResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\x0c\x12\x15\n\rapi_addresses\x18\x03 \x03(\t2\xdc\x01\n\x07\x43luster\x12\x45\n\x06Status\x12\x1c.h9s.v1.ClusterStatusRequest\x1a\x1d.h9s.v1.ClusterStatusResponse\x12R\n\x0f\x43reateJoinToken\x12\x1e.h9s.v1.CreateJoinTokenRequest\x1a\x1f.h9s.v1.CreateJoinTokenResponse\x12\x36\n\x06\x42\x61\x63kup\x12\x15.h9s.v1.BackupRequest\x1a\x13.h9s.v1.BackupChunk0\x01\x32\xba\x02\n\x07Members\x12@\n\nAddReplica\x12\x19.h9s.v1.AddReplicaRequest\x1a\x17.h9s.v1.MembersResponse\x12H\n\x0ePromoteReplica\x12\x1d.h9s.v1.PromoteReplicaRequest\x1a\x17.h9s.v1.MembersResponse\x12\x46\n\rRemoveReplica\x12\x1c.h9s.v1.RemoveReplicaRequest\x1a\x17.h9s.v1.MembersResponse\x12[\n\x12TransferLeadership\x12!.h9s.v1.TransferLeadershipRequest\x1a\".h9s.v1.TransferLeadershipResponse29\n\x04Join\x12\x31\n\x04Join\x12\x13.h9s.v1.JoinRequest\x1a\x14.h9s.v1.JoinResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14h9s/v1/cluster.proto\x12\x06h9s.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x11h9s/v1/meta.proto\"V\n\tJoinToken\x12$\n\x08metadata\x18\x01 \x01(\x0b\x32\x12.h9s.v1.ObjectMeta\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.h9s.v1.JoinTokenSpec\"V\n\rJoinTokenSpec\x12\x15\n\rsecret_sha256\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x16\n\x14\x43lusterStatusRequest\"\x96\x03\n\x15\x43lusterStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x11\n\tleader_id\x18\x04 \x01(\t\x12\x0c\n\x04term\x18\x05 \x01(\x03\x12\x16\n\x0elast_log_index\x18\x06 \x01(\x03\x12\x14\n\x0c\x63ommit_index\x18\x07 \x01(\x03\x12\x15\n\rapplied_index\x18\x08 \x01(\x03\x12\x10\n\x08revision\x18\t \x01(\x03\x12\x18\n\x10\x63ompact_revision\x18\n \x01(\x03\x12!\n\x08replicas\x18\x0b \x03(\x0b\x32\x0f.h9s.v1.Replica\x12\x0f\n\x07version\x18\x0c \x01(\t\x12\x15\n\rjournal_bytes\x18\r \x01(\x03\x12\x0f\n\x07objects\x18\x0e \x01(\x03\x12\x10\n\x08watchers\x18\x0f \x01(\x03\x12\x12\n\nstate_hash\x18\x10 \x01(\x0c\x12\x1c\n\x05usage\x18\x14 \x01(\x0b\x32\r.h9s.v1.Usage\x12\x15\n\rfeature_level\x18\x15 \x01(\r\"\x9b\x02\n\x05Usage\x12\x15\n\rjournal_bytes\x18\x01 \x01(\x03\x12\x16\n\x0esnapshot_bytes\x18\x02 \x01(\x03\x12\x1c\n\x14recent_history_bytes\x18\x03 \x01(\x03\x12\x1b\n\x13remembered_requests\x18\x04 \x01(\x03\x12\x16\n\x0epending_writes\x18\x05 \x01(\x03\x12\x15\n\rpending_bytes\x18\x06 \x01(\x03\x12\x17\n\x0f\x64isk_free_bytes\x18\x07 \x01(\x03\x12\x1a\n\x12\x64isk_reserve_bytes\x18\x08 \x01(\x03\x12\x15\n\rdisk_is_short\x18\t \x01(\x08\x12\x15\n\rarchive_bytes\x18\n \x01(\x03\x12\x16\n\x0e\x66irst_revision\x18\x0b \x01(\x03\"\xc7\x01\n\x07Replica\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_address\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x18\n\x0blag_entries\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05voter\x18\x06 \x01(\x08\x12\x13\n\x0bincarnation\x18\x07 \x01(\x04\x12\x16\n\tcaught_up\x18\x08 \x01(\x08H\x01\x88\x01\x01\x42\x0e\n\x0c_lag_entriesB\x0c\n\n_caught_up\"3\n\rBackupRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08stale_ok\x18\x02 \x01(\x08\"\x1d\n\x0b\x42\x61\x63kupChunk\x12\x0e\n\x06record\x18\x01 \x01(\x0c\"J\n\x11\x41\x64\x64ReplicaRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_address\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\"#\n\x15PromoteReplicaRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\"\n\x14RemoveReplicaRequest\x12\n\n\x02id\x18\x01 \x01(\t\"4\n\x0fMembersResponse\x12!\n\x08replicas\x18\x01 \x03(\x0b\x32\x0f.h9s.v1.Replica\"\'\n\x19TransferLeadershipRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x1c\n\x1aTransferLeadershipResponse\"-\n\x16\x43reateJoinTokenRequest\x12\x13\n\x0bttl_seconds\x18\x01 \x01(\x03\"p\n\x17\x43reateJoinTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ejoin_addresses\x18\x03 \x03(\t\"q\n\x0bJoinRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x14\n\x0ctoken_secret\x18\x02 \x01(\t\x12\x11\n\tnode_name\x18\x03 \x01(\t\x12\'\n\x1f\x63\x65rtificate_signing_request_pem\x18\x04 \x01(\x0c\"N\n\x0cJoinResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\x0c\x12\x15\n\rapi_addresses\x18\x03 \x03(\t2\xdc\x01\n\x07\x43luster\x12\x45\n\x06Status\x12\x1c.h9s.v1.ClusterStatusRequest\x1a\x1d.h9s.v1.ClusterStatusResponse\x12R\n\x0f\x43reateJoinToken\x12\x1e.h9s.v1.CreateJoinTokenRequest\x1a\x1f.h9s.v1.CreateJoinTokenResponse\x12\x36\n\x06\x42\x61\x63kup\x12\x15.h9s.v1.BackupRequest\x1a\x13.h9s.v1.BackupChunk0\x01\x32\xba\x02\n\x07Members\x12@\n\nAddReplica\x12\x19.h9s.v1.AddReplicaRequest\x1a\x17.h9s.v1.MembersResponse\x12H\n\x0ePromoteReplica\x12\x1d.h9s.v1.PromoteReplicaRequest\x1a\x17.h9s.v1.MembersResponse\x12\x46\n\rRemoveReplica\x12\x1c.h9s.v1.RemoveReplicaRequest\x1a\x17.h9s.v1.MembersResponse\x12[\n\x12TransferLeadership\x12!.h9s.v1.TransferLeadershipRequest\x1a\".h9s.v1.TransferLeadershipResponse29\n\x04Join\x12\x31\n\x04Join\x12\x13.h9s.v1.JoinRequest\x1a\x14.h9s.v1.JoinResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,39 +40,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLUSTERSTATUSREQUEST']._serialized_start=260
   _globals['_CLUSTERSTATUSREQUEST']._serialized_end=282
   _globals['_CLUSTERSTATUSRESPONSE']._serialized_start=285
-  _globals['_CLUSTERSTATUSRESPONSE']._serialized_end=668
-  _globals['_USAGE']._serialized_start=671
-  _globals['_USAGE']._serialized_end=954
-  _globals['_REPLICA']._serialized_start=957
-  _globals['_REPLICA']._serialized_end=1156
-  _globals['_BACKUPREQUEST']._serialized_start=1158
-  _globals['_BACKUPREQUEST']._serialized_end=1209
-  _globals['_BACKUPCHUNK']._serialized_start=1211
-  _globals['_BACKUPCHUNK']._serialized_end=1240
-  _globals['_ADDREPLICAREQUEST']._serialized_start=1242
-  _globals['_ADDREPLICAREQUEST']._serialized_end=1316
-  _globals['_PROMOTEREPLICAREQUEST']._serialized_start=1318
-  _globals['_PROMOTEREPLICAREQUEST']._serialized_end=1353
-  _globals['_REMOVEREPLICAREQUEST']._serialized_start=1355
-  _globals['_REMOVEREPLICAREQUEST']._serialized_end=1389
-  _globals['_MEMBERSRESPONSE']._serialized_start=1391
-  _globals['_MEMBERSRESPONSE']._serialized_end=1443
-  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_start=1445
-  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_end=1484
-  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_start=1486
-  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_end=1514
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=1516
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=1561
-  _globals['_CREATEJOINTOKENRESPONSE']._serialized_start=1563
-  _globals['_CREATEJOINTOKENRESPONSE']._serialized_end=1675
-  _globals['_JOINREQUEST']._serialized_start=1677
-  _globals['_JOINREQUEST']._serialized_end=1790
-  _globals['_JOINRESPONSE']._serialized_start=1792
-  _globals['_JOINRESPONSE']._serialized_end=1870
-  _globals['_CLUSTER']._serialized_start=1873
-  _globals['_CLUSTER']._serialized_end=2093
-  _globals['_MEMBERS']._serialized_start=2096
-  _globals['_MEMBERS']._serialized_end=2410
-  _globals['_JOIN']._serialized_start=2412
-  _globals['_JOIN']._serialized_end=2469
+  _globals['_CLUSTERSTATUSRESPONSE']._serialized_end=691
+  _globals['_USAGE']._serialized_start=694
+  _globals['_USAGE']._serialized_end=977
+  _globals['_REPLICA']._serialized_start=980
+  _globals['_REPLICA']._serialized_end=1179
+  _globals['_BACKUPREQUEST']._serialized_start=1181
+  _globals['_BACKUPREQUEST']._serialized_end=1232
+  _globals['_BACKUPCHUNK']._serialized_start=1234
+  _globals['_BACKUPCHUNK']._serialized_end=1263
+  _globals['_ADDREPLICAREQUEST']._serialized_start=1265
+  _globals['_ADDREPLICAREQUEST']._serialized_end=1339
+  _globals['_PROMOTEREPLICAREQUEST']._serialized_start=1341
+  _globals['_PROMOTEREPLICAREQUEST']._serialized_end=1376
+  _globals['_REMOVEREPLICAREQUEST']._serialized_start=1378
+  _globals['_REMOVEREPLICAREQUEST']._serialized_end=1412
+  _globals['_MEMBERSRESPONSE']._serialized_start=1414
+  _globals['_MEMBERSRESPONSE']._serialized_end=1466
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_start=1468
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_end=1507
+  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_start=1509
+  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_end=1537
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=1539
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=1584
+  _globals['_CREATEJOINTOKENRESPONSE']._serialized_start=1586
+  _globals['_CREATEJOINTOKENRESPONSE']._serialized_end=1698
+  _globals['_JOINREQUEST']._serialized_start=1700
+  _globals['_JOINREQUEST']._serialized_end=1813
+  _globals['_JOINRESPONSE']._serialized_start=1815
+  _globals['_JOINRESPONSE']._serialized_end=1893
+  _globals['_CLUSTER']._serialized_start=1896
+  _globals['_CLUSTER']._serialized_end=2116
+  _globals['_MEMBERS']._serialized_start=2119
+  _globals['_MEMBERS']._serialized_end=2433
+  _globals['_JOIN']._serialized_start=2435
+  _globals['_JOIN']._serialized_end=2492
 # @@protoc_insertion_point(module_scope)

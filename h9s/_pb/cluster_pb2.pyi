@@ -108,6 +108,7 @@ class ClusterStatusResponse(_message.Message):
     WATCHERS_FIELD_NUMBER: _builtins.int
     STATE_HASH_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    FEATURE_LEVEL_FIELD_NUMBER: _builtins.int
     cluster_id: _builtins.str
     replica_id: _builtins.str
     role: _builtins.str
@@ -125,6 +126,8 @@ class ClusterStatusResponse(_message.Message):
     objects: _builtins.int
     watchers: _builtins.int
     state_hash: _builtins.bytes
+    feature_level: _builtins.int
+    """What every replica's version understands, as the log records it."""
     @_builtins.property
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Replica]:
         """Every member, this one included."""
@@ -151,10 +154,11 @@ class ClusterStatusResponse(_message.Message):
         watchers: _builtins.int = ...,
         state_hash: _builtins.bytes = ...,
         usage: Global___Usage | None = ...,
+        feature_level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "compact_revision", b"compact_revision", "journal_bytes", b"journal_bytes", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "objects", b"objects", "replica_id", b"replica_id", "replicas", b"replicas", "revision", b"revision", "role", b"role", "state_hash", b"state_hash", "term", b"term", "usage", b"usage", "version", b"version", "watchers", b"watchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "compact_revision", b"compact_revision", "feature_level", b"feature_level", "journal_bytes", b"journal_bytes", "last_log_index", b"last_log_index", "leader_id", b"leader_id", "objects", b"objects", "replica_id", b"replica_id", "replicas", b"replicas", "revision", b"revision", "role", b"role", "state_hash", b"state_hash", "term", b"term", "usage", b"usage", "version", b"version", "watchers", b"watchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

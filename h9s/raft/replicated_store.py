@@ -487,6 +487,7 @@ class ReplicatedStore:
             objects=len(self._machine),
             state_hash=self._machine.history_hash,
             usage=self.usage(),
+            feature_level=self._machine.feature_level,
         )
         for member in self.membership.effective.members:
             own = member.id == self.replica_id
