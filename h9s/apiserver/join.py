@@ -85,8 +85,13 @@ class JoinService(Service, cluster_pb2_grpc.JoinServicer):
         )
         logger.info("node %s joins with token %s", request.node_name, request.token_id)
         return cluster_pb2.JoinResponse(
-            certificate_pem=certificate, ca_pem=self._ca.certificate, api_addresses=self._api_addresses
+            certificate_pem=certificate, ca_pem=self._ca.certificate, api_addresses=self._where_to_go()
         )
+
+    def _where_to_go(self) -> Sequence[str]:
+        """The members' addresses now; where there are none, what the settings say."""
+        members = [replica.api_address for replica in self._store.status().replicas if replica.api_address]
+        return members or self._api_addresses
 
 
 def check_token(view: View, token_id: str, secret: str, *, now: float) -> None:

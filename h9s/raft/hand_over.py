@@ -51,7 +51,8 @@ class HandOver:
             log.warning("no replica took the leadership over within %g s", timeout)
             return False
         finally:
-            self._given, self._must_name = None, False
+            if self._given is given:
+                self._given, self._must_name = None, False
         return True
 
     def advance(self) -> None:

@@ -30,6 +30,7 @@ MEMBERSHIP_LEVEL = 2
 
 #: How much rarer than looks refusals are logged, and replicas told that they are no members.
 _LOOKS_PER_WORD = 10
+_LOOKS_PER_REMINDER = 300
 
 
 class Reconfiguration:
@@ -156,6 +157,12 @@ class Reconfiguration:
             return
         if self._looks % _LOOKS_PER_WORD == 0:
             self._tell_strangers()
+        if self._membership.self_member is None and self._looks % _LOOKS_PER_REMINDER == 1:
+            log.warning(
+                "this replica takes no part yet: it waits for `howbectl cluster add %s`, or for the leader "
+                "to notice that it has lost its data",
+                self._membership.replica_id,
+            )
 
     # --- by itself ---------------------------------------------------------------------------
 

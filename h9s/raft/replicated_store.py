@@ -16,12 +16,13 @@ from h9s.raft.administration import Administration
 from h9s.raft.archiving import Archiving, HistorySettings
 from h9s.raft.configuration import Configuration, Member
 from h9s.raft.disk_space import DiskSpace
-from h9s.raft.errors import JournalCorruptError, RemovedError, SafetyError
+from h9s.raft.errors import RemovedError, SafetyError
 from h9s.raft.group_commit import GroupCommit
 from h9s.raft.history_archive import HistoryArchive
 from h9s.raft.install import RunOffLoop, SnapshotInstaller
 from h9s.raft.journal import Journal
 from h9s.raft.link_protocol import Links
+from h9s.raft.loading import load
 from h9s.raft.membership import Membership
 from h9s.raft.metrics import APPLIED_ENTRIES, LEADER_CHANGES
 from h9s.raft.node import RaftNode, Role
@@ -29,12 +30,13 @@ from h9s.raft.reconfiguration import Reconfiguration
 from h9s.raft.settings import RaftSettings
 from h9s.raft.snapshot_files import SnapshotFiles
 from h9s.raft.snapshotting import Snapshotting
+from h9s.raft.status import status_of
 from h9s.raft.usage import publish, usage_of
 from h9s.raft.versions import AUTHORS_LEVEL, FEATURE_LEVEL, PeerHello
 from h9s.store.model import Change, Outcome
 from h9s.store.past import Past
 from h9s.store.protocol import Leadership, View
-from h9s.store.snapshot import StateSnapshot, decode
+from h9s.store.snapshot import StateSnapshot
 from h9s.store.state_machine import FORMAT_VERSION, StateMachine
 
 T = TypeVar("T")
@@ -99,7 +101,7 @@ class ReplicatedStore:
         self.membership = Membership(
             replica_id=replica_id,
             incarnation=incarnation,
-            founding=Configuration() if incarnation else _founding(addresses),
+            founding=_founding(addresses) if not incarnation else Configuration(),
         )
         self._settings = settings or StoreSettings()
         self._clock = clock
@@ -108,7 +110,7 @@ class ReplicatedStore:
         self._disk = disk
         self._snapshots = snapshots
         self._machine = StateMachine()
-        self._load(snapshots, journal)
+        load(self._machine, snapshots=snapshots, journal=journal, membership=self.membership)
         self._background: set[asyncio.Task[None]] = set()
         self._is_leaving = False
         self._change_waiters: list[asyncio.Future[None]] = []
@@ -190,24 +192,6 @@ class ReplicatedStore:
             min_entries=self._settings.snapshot_min_entries,
             min_bytes=self._settings.snapshot_min_bytes,
         )
-
-    def _load(self, snapshots: SnapshotFiles, journal: Journal) -> None:
-        """Begin with the newest snapshot; the log continues it."""
-        latest = snapshots.latest()
-        snapshots.verify(but=latest)
-        if latest is not None:
-            content = snapshots.content(latest)
-            self._machine.restore(decode(snapshots.parts_of(content, name=latest.name)))
-            journal.start_at(latest.last_index, latest.last_term)
-            encoded = snapshots.configuration_of(content, name=latest.name)
-            configuration = Configuration.decode(encoded) if encoded else None
-            self.membership.rebase(latest.last_index, configuration, journal)
-            return
-        self.membership.rebase(0, None, journal)
-        if len(journal) and journal[0].index > 1:
-            raise JournalCorruptError(
-                f"the log begins at index {journal[0].index}, and there is no snapshot of what was before"
-            )
 
     async def start(self) -> None:
         """Begin to take part."""
@@ -470,39 +454,7 @@ class ReplicatedStore:
 
     def status(self) -> cluster_pb2.ClusterStatusResponse:
         """See `protocol.Store`."""
-        engine, role = self.node.engine, self.node.role
-        response = cluster_pb2.ClusterStatusResponse(
-            cluster_id=self.cluster_id,
-            replica_id=self.replica_id,
-            role=role.role,
-            leader_id=role.leader_id,
-            term=role.term,
-            last_log_index=engine.last_index,
-            commit_index=engine.commit_index,
-            applied_index=engine.applied_index,
-            revision=self.revision,
-            compact_revision=self.compact_revision,
-            version=self.version,
-            journal_bytes=self.node.journal.size_bytes,
-            objects=len(self._machine),
-            state_hash=self._machine.history_hash,
-            usage=self.usage(),
-            feature_level=self._machine.feature_level,
-        )
-        for member in self.membership.effective.members:
-            own = member.id == self.replica_id
-            replica = response.replicas.add(
-                id=member.id,
-                api_address=member.api_address,
-                peer_address=member.peer_address,
-                connected=own or member.id in self.node.connected,
-                voter=member.voter,
-                incarnation=member.incarnation,
-            )
-            if engine.is_leader:
-                replica.lag_entries = 0 if own else engine.last_index - engine.match_index(member.id)
-                replica.caught_up = own or self.administration.has_caught_up(member.id)
-        return response
+        return status_of(self)
 
 
 def _founding(addresses: Mapping[str, ReplicaAddress]) -> Configuration:
