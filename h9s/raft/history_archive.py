@@ -35,6 +35,8 @@ _FORMAT = 1
 _BLOCK_BYTES = 128 << 10
 #: Above this many at once there is no time to compress.
 _COMPRESSED_REVISIONS = 2000
+#: So many revisions are read through without the index.
+_NEAR = 1000
 _PAGE_BYTES = 16 << 10
 _WRITER_CACHE_KIB, _READER_CACHE_KIB = 4096, 1024
 _WAL_BYTES = 16 << 20
@@ -275,15 +277,17 @@ class SqliteArchive:
         self, keys: KeyRange, *, after: int, up_to: int, limit: int = 0, newest_first: bool = False
     ) -> list[RevisionRecord]:
         """See `HistoryReader.records`."""
-        statement = _CHANGES.format(order="DESC" if newest_first else "ASC")
+        spans = [(after, up_to)]
+        if not keys.is_single and up_to - after > _NEAR:
+            middle = up_to - _NEAR if newest_first else after + _NEAR
+            spans = [(after, middle), (middle, up_to)]
+        found: list[RevisionRecord] = []
         with self._reading(after) as connection:
-            revisions = _numbers(connection, statement, (*keys, after, up_to, limit or -1))
-            found = [
-                record._replace(changes=covered(record.changes, keys))
-                for record in _records(connection, sorted(revisions))
-            ]
-        if newest_first:
-            found.reverse()
+            for span in reversed(spans) if newest_first else spans:
+                room = limit - len(found) if limit else 0
+                if room or not limit:
+                    part = _span(connection, keys, span, room, newest_first=newest_first)
+                    found += reversed(part) if newest_first else part
         return found
 
     def revision_at(self, time_ms: int) -> int:
@@ -358,6 +362,27 @@ def _checked(data: bytes, checksum: int, revisions: set[int] | None = None) -> I
         yield from decode(data, revisions=revisions)
     except ValueError as error:
         raise ArchiveDamagedError(str(error)) from error
+
+
+def _span(
+    connection: sqlite3.Connection, keys: KeyRange, span: tuple[int, int], limit: int, *, newest_first: bool
+) -> list[RevisionRecord]:
+    """The first (or newest) revisions of a span that changed some of `keys`, ascending."""
+    after, up_to = span
+    if keys.is_single or up_to - after > _NEAR:
+        statement = _CHANGES.format(order="DESC" if newest_first else "ASC")
+        revisions = sorted(_numbers(connection, statement, (*keys, after, up_to, limit or -1)))
+    else:
+        # The index is by key: for few revisions of many keys it is a detour.
+        revisions = list(range(after + 1, up_to + 1))
+    found: list[RevisionRecord] = []
+    for record in _records(connection, revisions):
+        changes = covered(record.changes, keys)
+        if changes:
+            found.append(record._replace(changes=changes))
+            if len(found) == limit and not newest_first:
+                break
+    return found[-limit:] if limit else found
 
 
 def _numbers(connection: sqlite3.Connection, statement: str, arguments: tuple[object, ...]) -> list[int]:

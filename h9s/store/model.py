@@ -55,6 +55,11 @@ class KeyRange(NamedTuple):
         """What begins with `prefix`, which must not be empty."""
         return cls(prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one key at most."""
+        return self.end == self.first + "\0"
+
     def covers(self, key: str) -> bool:
         """Whether the key is one of them."""
         return self.first <= key < self.end

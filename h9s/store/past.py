@@ -19,6 +19,7 @@ from h9s.store.history import compacted, future, revisions_until
 from h9s.store.keyspace import KeyspaceView
 from h9s.store.model import ALL_KEYS, Change, KeyRange, KeyValue, RevisionRecord
 from h9s.store.protocol import HistoryReader
+from h9s.store.sorted_keys import sorted_in_runs
 from h9s.store.state_machine import StateMachine
 
 
@@ -36,7 +37,7 @@ class PastView:
     def __init__(self, live: KeyspaceView, before: dict[str, KeyValue | None], *, revision: int) -> None:
         self._live = live
         self._before = before
-        self._order = sorted(key for key, value in before.items() if value is not None)
+        self._order = list(sorted_in_runs(key for key, value in before.items() if value is not None))
         self.revision = revision
 
     @property
@@ -53,16 +54,20 @@ class PastView:
         found: list[KeyValue] = []
         while True:
             page = self._live.scan(prefix, after=after, limit=limit)
-            is_last = not limit or len(page) < limit
-            found += self._merged(page, prefix, after, "" if is_last else page[-1].key)
-            if is_last or len(found) >= limit:
+            start = bisect_right(self._order, after) if after else 0
+            # Both are looked at up to the same key.
+            ends = [page[-1].key] if limit and len(page) == limit else []
+            ends += self._order[start + limit - 1 : start + limit] if limit else []
+            last = min(ends, default="")
+            found += self._merged(page, prefix, start, last)
+            if not last or len(found) >= limit:
                 return found[:limit] if limit else found
-            after = page[-1].key
+            after = last
 
-    def _merged(self, page: list[KeyValue], prefix: str, after: str, last: str) -> list[KeyValue]:
-        """Of a page of what is there now, and of what was there up to the key `last` ("": to the end)."""
-        found = [item for item in page if item.key not in self._before]
-        start = bisect_right(self._order, after) if after else 0
+    def _merged(self, page: list[KeyValue], prefix: str, start: int, last: str) -> list[KeyValue]:
+        """Of a page of what is there now, and of what was there from `start` on, up to `last` ("": all)."""
+        before = self._before
+        found = [item for item in page if item.key not in before and (not last or item.key <= last)]
         end = bisect_right(self._order, last) if last else len(self._order)
         for key in self._order[start:end]:
             value = self._before[key]
@@ -111,7 +116,8 @@ class Past:
         before: dict[str, KeyValue | None] = {}
         if revision < self._recent_revision:
             before = self._archived().values_before(keys, after=revision, up_to=self._recent_revision)
-        for record in self._recent_after(revision):
+        recent = [] if keys.is_single and before else self._recent_after(revision)
+        for record in recent:
             for change in record.changes:
                 if keys.covers(change.key) and change.key not in before:
                     before[change.key] = change.previous
@@ -140,7 +146,7 @@ class Past:
         changed = [key for key in old.changed if _value(old.get(key)) != _value(new.get(key))]
         deleted = self._deletions({key for key in changed if new.get(key) is None}, after, up_to)
         found = {}
-        for key in sorted(changed):
+        for key in sorted_in_runs(changed):
             behind = new.get(key)
             revision = deleted[key] if behind is None else behind.mod_revision
             found[key] = Difference(old.get(key), behind, revision)

@@ -7,7 +7,6 @@ in its `state_hash`.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -16,15 +15,13 @@ from h9s.errors import InvalidError
 from h9s.store.keyspace import EMPTY, KeyspaceEditor
 from h9s.store.model import Change, Failure, FailureKind, KeyValue, Outcome, RevisionRecord
 from h9s.store.requests import Remembered
-from h9s.store.sorted_keys import Groups
+from h9s.store.sorted_keys import Groups, sorted_in_runs
 
 FORMAT_VERSION = 1
 
 #: About how much one part holds, in bytes.
 _PART_BYTES = 128 << 10
 _ITEM_OVERHEAD = 64
-#: Keys that are sorted at a time.
-_RUN = 4096
 
 
 class StateSnapshot(NamedTuple):
@@ -82,13 +79,10 @@ def encode(snapshot: StateSnapshot) -> Iterator[bytes]:
 
 
 def _in_order(groups: Groups) -> Iterator[KeyValue]:
-    """All items by key. Sorted in runs: one sort of a large group would keep the interpreter, and with it
-    the event loop, for too long."""
+    """All items by key."""
     for name in sorted(groups):
         group = groups[name]
-        keys = list(group)
-        runs = [sorted(keys[start : start + _RUN]) for start in range(0, len(keys), _RUN)]
-        for key in heapq.merge(*runs):
+        for key in sorted_in_runs(group):
             yield group[key]
 
 

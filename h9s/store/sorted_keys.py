@@ -6,9 +6,10 @@ stands still; following what the log has created and deleted takes next to nothi
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from immutables import Map
 
@@ -21,6 +22,16 @@ Groups = Map[str, Group]
 _REMEMBERED = 16
 #: More changes than this are merged by sorting, which is fast where most is in order.
 _FEW = 200
+#: Keys that are sorted at a time.
+_RUN = 4096
+
+
+def sorted_in_runs(keys: Iterable[str]) -> Iterator[str]:
+    """The keys in order, for another thread: one sort of very many would keep the interpreter, and with
+    it the event loop, for too long."""
+    unsorted = list(keys)
+    runs = [sorted(unsorted[start : start + _RUN]) for start in range(0, len(unsorted), _RUN)]
+    return heapq.merge(*runs) if len(runs) > 1 else iter(runs[0] if runs else [])
 
 
 def group_of(key: str) -> str:

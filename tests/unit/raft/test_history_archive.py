@@ -54,10 +54,13 @@ def test_a_block_gives_back_its_revisions(script, compress):
         assert list(decode(block, revisions={2, 5})) == [r for r in told.records if r.revision in (2, 5)]
 
 
-@given(histories, ranges, st.sampled_from((1, 700, 100_000)), st.data())
+@given(histories, ranges, st.sampled_from((1, 700, 100_000)), st.sampled_from((0, 3, 1000)), st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_read_of_the_past_equals_a_replay_to_there(tmp_path, monkeypatch, script, keys, block_bytes, data):
+def test_a_read_of_the_past_equals_a_replay_to_there(
+    tmp_path, monkeypatch, script, keys, block_bytes, near, data
+):
     monkeypatch.setattr(history_archive, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(history_archive, "_NEAR", near)
     told = Told(script)
     shutil.rmtree(tmp_path / "history", ignore_errors=True)
     archive = SqliteArchive(tmp_path / "history" / "history.db", identity="c1")
