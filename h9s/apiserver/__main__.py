@@ -24,7 +24,7 @@ from h9s.metrics import serve_metrics
 from h9s.raft.disk_space import DiskSpace, free_bytes_of
 from h9s.raft.history_archive import SqliteArchive
 from h9s.raft.links import PeerLinks, TlsFiles
-from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore
+from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore, StoreSettings
 from h9s.raft.settings import RaftSettings
 
 log = logging.getLogger(__name__)
@@ -112,6 +112,7 @@ async def _serve(settings: Settings, pki: Pki, incarnation: int) -> None:
             on_removed=partial(data_dir.mark_removed, settings.data_dir),
             raft=_raft_settings(settings),
             version=__version__,
+            settings=StoreSettings(history=settings.history),
             disk=DiskSpace(
                 free_bytes=partial(free_bytes_of, settings.data_dir),
                 reserve_bytes=settings.disk_reserve_bytes,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from h9s.errors import UsageError
+from h9s.raft.archiving import HistorySettings
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Settings:
     timings: Timings = Timings()
     #: Free space on the data folder's disk below which nothing is written that adds data.
     disk_reserve_bytes: int = 256 << 20
+    history: HistorySettings = field(default_factory=HistorySettings)
     #: The file that these are from.
     source: Path = Path("apiserver.yaml")
 
@@ -106,12 +108,24 @@ def parse(document: object, *, source: Path) -> Settings:
         ),
         timings=_timings(top.section("timings", required=False)),
         disk_reserve_bytes=top.byte_count("diskReserveBytes", Settings.disk_reserve_bytes),
+        history=_history(top),
         source=source,
     )
     pki.refuse_others()
     top.refuse_others()
     _check_membership(settings, source)
     return settings
+
+
+def _history(top: _Section) -> HistorySettings:
+    standard = HistorySettings()
+    in_memory = top.byte_count("historyInMemoryBytes", standard.recent_max_bytes)
+    return HistorySettings(
+        max_bytes=top.byte_count("historyMaxBytes", standard.max_bytes),
+        max_age=float(top.seconds("historyMaxAgeSeconds", int(standard.max_age))),
+        recent_max_bytes=in_memory,
+        batch_min_bytes=min(standard.batch_min_bytes, in_memory // 4),
+    )
 
 
 def _replica(section: _Section) -> ReplicaSettings:
@@ -191,6 +205,14 @@ class _Section:
     def milliseconds(self, name: str, default: int) -> int:
         value = self._take(name, required=False)
         return default if value is None else self._duration(name, value)
+
+    def seconds(self, name: str, default: int) -> int:
+        value = self._take(name, required=False)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+            raise self._fault(name, f"expected a positive number of seconds, found {value!r}")
+        return value
 
     def byte_count(self, name: str, default: int) -> int:
         value = self._take(name, required=False)

@@ -217,8 +217,15 @@ class Archiving:
             return None
         try:
             archive = self._open_archive()
-            # The log brings back what came after the snapshot that the machine begins with.
-            archive.cut_after(self._machine.revision)
+            try:
+                # The log brings back what came after the snapshot that the machine begins with.
+                archive.cut_after(self._machine.revision)
+            except ArchiveDamagedError as error:
+                log.warning(
+                    "the history archive is set aside, older revisions cannot be read here: %s", error
+                )
+                archive.set_aside()
+                archive = self._open_archive()
         except (OSError, ArchiveDamagedError) as error:
             log.warning("there is no history archive, older revisions cannot be read here: %s", error)
             self._retry_at = self._clock.monotonic() + _RETRY_SECONDS

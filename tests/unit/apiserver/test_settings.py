@@ -10,6 +10,7 @@ import yaml
 from h9s.apiserver import data_dir
 from h9s.apiserver.settings import Settings, Timings
 from h9s.errors import UsageError
+from h9s.raft.archiving import HistorySettings
 
 GOOD: dict[str, Any] = {
     "clusterId": "c1",
@@ -57,6 +58,12 @@ def test_what_is_optional_may_be_missing(tmp_path):
     assert (settings.metrics_address, settings.join_address, settings.timings) == ("", "", Timings())
 
 
+def test_how_much_history_is_kept_can_be_chosen(tmp_path):
+    history = load(tmp_path, changed(historyMaxBytes=1000, historyMaxAgeSeconds=60)).history
+    assert (history.max_bytes, history.max_age) == (1000, 60.0)
+    assert load(tmp_path, GOOD).history == HistorySettings()
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
@@ -70,6 +77,8 @@ def test_what_is_optional_may_be_missing(tmp_path):
         (changed(replicas=[*GOOD["replicas"], GOOD["replicas"][0]]), "an id is given twice"),
         (changed(replicaId="r9"), "replicaId: 'r9' is not among replicas: r1, r2"),
         (changed(pki={"ca": "x"}), r"pki\.caKey: is missing"),
+        (changed(historyMaxAgeSeconds=0), "historyMaxAgeSeconds: expected a positive number of seconds"),
+        (changed(historyMaxBytes="1G"), "historyMaxBytes: expected a number of bytes"),
         (changed(timings={"heartbeatMs": 0}), r"timings\.heartbeatMs: expected a positive number"),
         (changed(timings={"heartbeatMs": True}), r"timings\.heartbeatMs: expected a positive number"),
         (changed(timings={"electionTimeoutMs": [300, 150]}), "the shortest, 300, is above the longest, 150"),

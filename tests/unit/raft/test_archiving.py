@@ -232,3 +232,22 @@ async def test_as_long_as_some_replica_has_no_archive_less_is_kept():
     world.archived_everywhere = True
     await world.archiving.run()
     assert world.archiving.horizon() == 0
+
+
+async def test_an_archive_that_shows_its_damage_at_the_start_is_set_aside(caplog):
+    world = World(recent_max_bytes=0)
+    world.write(10)
+    await world.archiving.run()
+    broken, world.files = world.files, MemoryArchive()
+    opened = iter((broken, world.files))
+
+    def fail(revision):
+        raise ArchiveDamagedError("malformed")
+
+    broken.cut_after = fail  # type: ignore[method-assign]
+    world.open = lambda: next(opened)  # type: ignore[method-assign]
+    with caplog.at_level(logging.WARNING):
+        world.archiving = world.start()
+    assert "set aside" in caplog.text
+    assert broken.last_revision == 0
+    assert world.archiving.archive is world.files
