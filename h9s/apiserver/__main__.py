@@ -12,7 +12,7 @@ import click
 
 from h9s import __version__
 from h9s.apiserver import data_dir
-from h9s.apiserver.commands import repair, restore, verify
+from h9s.apiserver.commands import recover, repair, restore, verify
 from h9s.apiserver.commands.options import CONFIG as _CONFIG
 from h9s.apiserver.repairing import damage_explained, open_journal, open_snapshots
 from h9s.apiserver.server import ApiServer, Pki
@@ -169,6 +169,7 @@ def _fail(error: H9sError) -> NoReturn:
 
 main.add_command(verify.COMMAND)
 main.add_command(repair.COMMAND)
+main.add_command(recover.COMMAND)
 main.add_command(restore.COMMAND)
 
 

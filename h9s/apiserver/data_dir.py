@@ -148,13 +148,13 @@ def locked(data_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def set_aside(data_dir: Path, *, name: str) -> Path:
-    """Move everything but the identity out of the way; where it is now. Raises UsageError."""
+def set_aside(data_dir: Path, *, name: str, but: str = "") -> Path:
+    """Move everything but the identity, and `but`, out of the way; where it is now. Raises UsageError."""
     target = data_dir / SET_ASIDE / name
     try:
         target.mkdir(parents=True, exist_ok=True)
         for path in sorted(data_dir.iterdir()):
-            if path.name not in (FILE_NAME, SET_ASIDE):
+            if path.name not in (FILE_NAME, SET_ASIDE, but):
                 path.rename(target / path.name)
         sync_folder(target)
         sync_folder(data_dir)

@@ -28,13 +28,18 @@ def found(
     cluster_id: str,
     replica_id: str,
     at: SnapshotInfo = FIRST,
+    term: int = FIRST.last_term,
+    configuration: bytes = b"",
 ) -> None:
-    """Fill an empty data folder: `snapshot` is the state after the entry `at`. Raises UsageError."""
+    """Fill an empty data folder: `snapshot` is the state after the entry `at`, in `term` nobody got a vote.
+
+    `configuration`: who takes part, if not who the settings say. Raises UsageError.
+    """
     try:
         files = SnapshotFiles(FileStorage(data_dir / SNAPSHOTS), identity=cluster_id)
-        files.write(at, encode(snapshot))
+        files.write(at, encode(snapshot), configuration=configuration)
         journal = Journal(FileStorage(data_dir / JOURNAL), identity=f"{cluster_id}/{replica_id}")
-        journal.setCurrentTerm(at.last_term, None)
+        journal.setCurrentTerm(term, None)
         journal.start_at(at.last_index, at.last_term)
         journal.sync()
         journal.close()

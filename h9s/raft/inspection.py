@@ -10,8 +10,10 @@ from pathlib import Path
 
 from h9s._pb import log_pb2
 from h9s.errors import H9sError
+from h9s.raft.configuration import Configuration
 from h9s.raft.errors import JournalCorruptError, JournalError
-from h9s.raft.journal_recovery import LogTuple, Replayed, replay
+from h9s.raft.journal_recovery import Replayed, replay
+from h9s.raft.membership import PREFIX as CONFIGURATION_COMMAND
 from h9s.raft.snapshot_files import SnapshotFiles, SnapshotInfo
 from h9s.raft.storage import FileStorage
 from h9s.store.snapshot import decode
@@ -30,6 +32,8 @@ class DataReport:
     snapshots: list[SnapshotInfo] = field(default_factory=list)
     machine: StateMachine = field(default_factory=StateMachine)
     faults: list[str] = field(default_factory=list)
+    #: Who takes part, where log or snapshot say so; else who the settings say.
+    configuration: Configuration | None = None
 
     @property
     def last(self) -> tuple[int, int]:
@@ -68,11 +72,15 @@ def _inspect_snapshots(report: DataReport, folder: Path, cluster_id: str) -> Non
     report.snapshots = files.infos()
     for info in report.snapshots:
         try:
-            snapshot = decode(files.parts(info))
+            content = files.content(info)
+            snapshot = decode(files.parts_of(content, name=info.name))
+            configuration = files.configuration_of(content, name=info.name)
         except H9sError as error:
             report.faults.append(error.message)
         else:
             report.machine.restore(snapshot)
+            if configuration:
+                report.configuration = Configuration.decode(configuration)
 
 
 def _replay_log(report: DataReport) -> None:
@@ -84,10 +92,11 @@ def _replay_log(report: DataReport) -> None:
         )
     for entry in entries:
         if entry.index > start:
-            apply_entry(report.machine, entry)
+            _apply(report, entry.command)
 
 
-def apply_entry(machine: StateMachine, entry: LogTuple) -> None:
-    """Apply what an entry of the log holds for the state, if anything."""
-    if entry.command[:1] == _COMMAND:
-        machine.apply(log_pb2.LogEntry.FromString(entry.command[1:]))
+def _apply(report: DataReport, command: bytes) -> None:
+    if command[:1] == _COMMAND:
+        report.machine.apply(log_pb2.LogEntry.FromString(command[1:]))
+    elif command[:1] == CONFIGURATION_COMMAND:
+        report.configuration = Configuration.decode(command[1:])

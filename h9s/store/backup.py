@@ -96,11 +96,17 @@ def decode(records: Iterable[backup_pb2.BackupRecord]) -> StateSnapshot:
     snapshot = decode_snapshot(parts())
     if not trailer.sha256:
         raise DamagedError("the backup has no end")
+    return moved_on(snapshot, seed=trailer.sha256)._replace(feature_level=1)
+
+
+def moved_on(snapshot: StateSnapshot, *, seed: bytes) -> StateSnapshot:
+    """The same keys at a revision that nobody has seen, without history. `seed`: at least 16 bytes, equal
+    on all replicas, for the hash of the history that begins."""
     revision = snapshot.revision + REVISION_GAP
     return snapshot._replace(
         revision=revision,
         recent_revision=revision,
         compact_revision=revision,
-        history_hash=trailer.sha256[:16],
-        feature_level=1,
+        history=(),
+        history_hash=seed[:16],
     )

@@ -42,6 +42,8 @@ class Replicas:
             {"id": name, **{field: f"127.0.0.1:{next(ports)}" for field in ("apiAddress", "peerAddress")}}
             for name in self.ids
         ]
+        #: As every configuration lists them.
+        self.members = replicas
         self.metrics_addresses = {}
         self.addresses = {replica["id"]: replica["apiAddress"] for replica in replicas}
         for replica in replicas:

@@ -1,0 +1,77 @@
+"""The acts of `howbe-apiserver recover`: who can still be reached, and the exchange of the data folder."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+from h9s.apiserver import data_dir
+from h9s.apiserver.data_dir import DataIdentity
+from h9s.apiserver.repairing import timestamp
+from h9s.apiserver.settings import Settings
+from h9s.clock import Clock
+from h9s.errors import UsageError
+from h9s.raft.configuration import Configuration, Member
+from h9s.raft.inspection import DataReport
+from h9s.raft.links import split_address
+from h9s.raft.recovery import write_recovered
+
+#: How long a replica may take to accept a connection, in seconds.
+_PATIENCE = 2.0
+_NEW = "recovered"
+
+
+def answering(settings: Settings, configuration: Configuration | None) -> tuple[list[str], bool]:
+    """Which other voters accept connections, and whether they and this replica are a majority."""
+    if configuration is None:
+        addresses = {replica.id: (replica.peer_address, replica.api_address) for replica in settings.replicas}
+    else:
+        addresses = {
+            member.id: (member.peer_address, member.api_address)
+            for member in configuration.members
+            if member.voter
+        }
+    others = [name for name in sorted(addresses) if name != settings.replica_id]
+    reachable = [name for name in others if any(map(_listens, addresses[name]))]
+    return reachable, bool(reachable) and 2 * (len(reachable) + 1) > len(addresses)
+
+
+def _listens(address: str) -> bool:
+    try:
+        with socket.create_connection(split_address(address), timeout=_PATIENCE):
+            return True
+    except (OSError, UsageError):
+        return False
+
+
+def recover(
+    settings: Settings, report: DataReport, identity: DataIdentity, *, clock: Clock
+) -> tuple[int, Path]:
+    """Exchange the replica's data for that of a cluster of its own, in which it is `identity`.
+
+    Gives the revision at which that goes on, and where the old data is. Interrupted in the middle it
+    leaves a replica of a new incarnation without a vote, and the old data aside. Raises UsageError.
+    """
+    folder = settings.data_dir
+    new = folder / _NEW
+    own = next(replica for replica in settings.replicas if replica.id == settings.replica_id)
+    member = Member(
+        id=own.id,
+        incarnation=identity.incarnation,
+        api_address=own.api_address,
+        peer_address=own.peer_address,
+    )
+    try:
+        if new.exists():
+            shutil.rmtree(new)
+        revision = write_recovered(new, report, cluster_id=identity.cluster_id, member=member)
+        data_dir.write(folder, identity)
+        aside = data_dir.set_aside(folder, name=timestamp(clock), but=_NEW)
+        for path in sorted(new.iterdir()):
+            path.rename(folder / path.name)
+        new.rmdir()
+        data_dir.sync_folder(folder)
+    except OSError as error:
+        raise UsageError(f"cannot exchange the content of {folder}: {error}") from error
+    return revision, aside
