@@ -33,6 +33,8 @@ _PATIENCE = 2
 _RETRY_SECONDS = 60.0
 #: What is cut off when the history has grown too large: an eighth.
 _CUT = 8
+#: An archive larger than its limit by this factor is cut by itself.
+_TOLERATED = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +117,8 @@ class Archiving:
         max_bytes = self._settings.max_bytes
         if not self._is_archived_everywhere:
             max_bytes = min(max_bytes, self._settings.unarchived_max_bytes)
-        first = self.first_revision
-        if first == history.compact_revision and self.archive_bytes + history.size_bytes > max_bytes:
+        if self.archive_bytes + history.size_bytes > max_bytes:
+            first = self.first_revision
             horizon = max(horizon, first + (history.revision - first) // _CUT)
         return horizon
 
@@ -200,6 +202,11 @@ class Archiving:
 
     def _prune(self, archive: HistoryArchive) -> None:
         archive.prune(self._history.compact_revision)
+        first = -1
+        while archive.size_bytes > self._settings.max_bytes * _TOLERATED and archive.first_revision > first:
+            # The leader has less history than this replica, and does not see that it is too much.
+            first = archive.first_revision
+            archive.prune(first + (archive.last_revision - first) // _CUT)
         self._measure(archive)
 
     def _measure(self, archive: HistoryArchive) -> None:

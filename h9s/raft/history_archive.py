@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from h9s.errors import HistoryNotHeldError
 from h9s.raft.errors import ArchiveDamagedError
@@ -293,12 +293,17 @@ class SqliteArchive:
     def revision_at(self, time_ms: int) -> int:
         """See `HistoryReader.revision_at`."""
         with self._reading(self.first_revision) as connection:
-            row = connection.execute(
-                "SELECT data, checksum FROM blocks WHERE time_ms <= ? ORDER BY first DESC LIMIT 1", (time_ms,)
-            ).fetchone()
-            if row is None:
+            found, low, high = 0, self.first_revision + 1, self.last_revision
+            while low <= high:
+                first, last, began_ms = _block(connection, (low + high) // 2, "first, last, time_ms")
+                if began_ms <= time_ms:
+                    found, low = first, last + 1
+                else:
+                    high = first - 1
+            if not found:
                 return self.first_revision
-            return max(record.revision for record in _checked(*row) if record.time_ms <= time_ms)
+            data, checksum = _block(connection, found, "data, checksum")
+            return max(record.revision for record in _checked(data, checksum) if record.time_ms <= time_ms)
 
     @contextmanager
     def _reading(self, after: int) -> Iterator[sqlite3.Connection]:
@@ -371,7 +376,7 @@ def _span(
     after, up_to = span
     if keys.is_single or up_to - after > _NEAR:
         statement = _CHANGES.format(order="DESC" if newest_first else "ASC")
-        revisions = sorted(_numbers(connection, statement, (*keys, after, up_to, limit or -1)))
+        revisions = _numbers(connection, statement, (*keys, after, up_to, limit or -1))
     else:
         # The index is by key: for few revisions of many keys it is a detour.
         revisions = list(range(after + 1, up_to + 1))
@@ -386,11 +391,21 @@ def _span(
 
 
 def _numbers(connection: sqlite3.Connection, statement: str, arguments: tuple[object, ...]) -> list[int]:
-    """One column of many rows, as one row: fetching each by itself would wait for the lock each time."""
+    """One column of many rows, sorted. Fetched as one row: each by itself would wait for the lock again."""
     gathered = f"SELECT json_group_array(revision) FROM ({statement})"
     (found,) = connection.execute(gathered, arguments).fetchone()
     numbers: list[int] = json.loads(found)
+    numbers.sort()
     return numbers
+
+
+def _block(connection: sqlite3.Connection, revision: int, columns: str) -> tuple[Any, ...]:
+    """Columns of the block that has the revision."""
+    statement = f"SELECT {columns}, last >= ? FROM blocks WHERE first <= ? ORDER BY first DESC LIMIT 1"
+    row: tuple[Any, ...] | None = connection.execute(statement, (revision, revision)).fetchone()
+    if row is None or not row[-1]:
+        raise ArchiveDamagedError(f"revision {revision} is missing")
+    return row[:-1]
 
 
 def _records(connection: sqlite3.Connection, revisions: Sequence[int]) -> Iterator[RevisionRecord]:
@@ -400,13 +415,7 @@ def _records(connection: sqlite3.Connection, revisions: Sequence[int]) -> Iterat
     for revision in revisions:
         if revision <= last:
             continue
-        row = connection.execute(
-            "SELECT last, data, checksum FROM blocks WHERE first <= ? ORDER BY first DESC LIMIT 1",
-            (revision,),
-        ).fetchone()
-        if row is None or row[0] < revision:
-            raise ArchiveDamagedError(f"revision {revision} is missing")
-        last, data, checksum = row
+        last, data, checksum = _block(connection, revision, "last, data, checksum")
         yield from _checked(data, checksum, wanted)
 
 

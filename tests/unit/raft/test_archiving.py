@@ -217,9 +217,9 @@ async def test_the_floor_follows_the_size():
     world.write(80, size=100)
     await world.archiving.run()
     assert world.archiving.horizon() == 0
-    world.write(80, size=100)
+    world.write(40, size=100)
     await world.archiving.run()
-    assert world.archiving.horizon() == 160 // 8
+    assert world.archiving.horizon() == 120 // 8
 
 
 async def test_as_long_as_some_replica_has_no_archive_less_is_kept():
@@ -251,3 +251,14 @@ async def test_an_archive_that_shows_its_damage_at_the_start_is_set_aside(caplog
     assert "set aside" in caplog.text
     assert broken.last_revision == 0
     assert world.archiving.archive is world.files
+
+
+async def test_an_archive_is_bounded_even_if_the_leader_forgets_nothing():
+    world = World(max_bytes=10_000, recent_max_bytes=0)
+    for _ in range(10):
+        world.write(50, size=100)
+        await world.archiving.run()
+    assert world.files.size_bytes <= 12_500
+    assert world.archiving.first_revision > world.machine.history.compact_revision == 0
+    with pytest.raises(HistoryNotHeldError):
+        world.archiving.past.view(1, ALL_KEYS)
