@@ -312,7 +312,8 @@ class ReplicatedStore:
     def submit(self, transaction: log_pb2.Transaction) -> asyncio.Future[Outcome]:
         """Like `propose`, without a deadline and without a coroutine, for those that commit in bulk."""
         self._check_disk(transaction)
-        if transaction.author and self._machine.feature_level < AUTHORS_LEVEL:
+        # All members know the field, or the log says so; it is not worth waiting for the log.
+        if self._machine.feature_level < AUTHORS_LEVEL and self.node.cluster_level() < AUTHORS_LEVEL:
             transaction.ClearField("author")
         return self._groups.submit(transaction)
 
@@ -417,14 +418,15 @@ class ReplicatedStore:
             horizon = self._archiving.horizon()
             if horizon > self.compact_revision:
                 self._groups.compact(horizon)
-            if self.node.cluster_level() > self._machine.feature_level:
-                self._groups.raise_feature_level(self.node.cluster_level())
         self._schedule_compaction()
 
     def _schedule_archiving(self) -> None:
         self._archiving_timer = self._loop.call_later(self._settings.history.interval, self._archive)
 
     def _archive(self) -> None:
+        level = self.node.cluster_level()
+        if level > self._machine.feature_level and self._refusal() is None:
+            self._groups.raise_feature_level(level)
         self._spawn(self._archiving.run())
         self._schedule_archiving()
 

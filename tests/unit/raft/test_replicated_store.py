@@ -20,6 +20,7 @@ from h9s.raft.archiving import HistorySettings
 from h9s.raft.errors import SafetyError
 from h9s.raft.replicated_store import StoreSettings
 from h9s.raft.settings import RaftSettings
+from h9s.raft.versions import PeerHello
 from h9s.sim.replicas import SimReplicas
 from h9s.store.model import ALL_KEYS
 from tests.unit.raft.harness import virtual
@@ -387,13 +388,19 @@ async def test_the_leader_lets_everybody_forget_old_history():
 
 @virtual
 async def test_who_wrote_is_told_once_every_replica_understands_it():
-    cluster = await Cluster(settings=StoreSettings(compaction_interval=0.5)).start_all()
-    for number, level in enumerate((1, 2)):
-        await asyncio.sleep(0 if level == 1 else 2)
-        assert cluster.leader.machine.feature_level == level
+    cluster = Cluster()
+    cluster.network.hellos["r3"] = PeerHello(feature_level=1)
+    await cluster.start_all()
+    cluster.stores["r3"].node.feature_levels.heard("r3", 1)
+    for number in range(2):
         transaction = put(f"k{number}")
         transaction.author = "admin/alice"
         await cluster.leader.propose(transaction, timeout=1)
+        if not number:
+            await cluster.crash("r3")
+            cluster.network.hellos["r3"] = PeerHello()
+            await cluster.start("r3")
+            await cluster.settle()
     await cluster.settle()
     for store in cluster.stores.values():
         past = await store.look_back(lambda past: past)
