@@ -18,16 +18,18 @@ _ELECTION_RISK = 0.15
 class FaultInjector:
     """Breaks and mends at random."""
 
-    def __init__(self, replicas: SimReplicas, *, rng: random.Random) -> None:
+    def __init__(self, replicas: SimReplicas, *, rng: random.Random, stormy: bool = False) -> None:
+        """`stormy`: much at once, and little but what brings elections about."""
         self._replicas = replicas
         self._rng = rng
+        self._is_stormy = stormy
         self._is_active = False
         self.count = 0
         replicas.on_role_change = self._role_changed
 
     async def run(self, *, until: float) -> None:
         """Act every now and then until the loop's time reaches `until`."""
-        pace = self._rng.choice((0.2, 0.6, 1.5))
+        pace = self._rng.choice((0.05, 0.1, 0.2) if self._is_stormy else (0.2, 0.6, 1.5))
         self._is_active = True
         while True:
             await asyncio.sleep(self._rng.expovariate(1 / pace))
@@ -41,11 +43,17 @@ class FaultInjector:
         alone = (self._crash, self._restart, self._restart, self._bounce, self._fail_disk)
         if len(self._replicas.names) == 1:
             return alone
+        if self._is_stormy:
+            return (
+                self._bounce, self._bounce_leader, self._bounce_leader, self._restart, self._reset,
+                self._pause, self._cut, self._mute, self._heal, self._heal, self._heal,
+                self._power_failure, self._ambush, self._ambush, self._ambush,
+            )  # fmt: skip
         return (
-            *alone, self._cut, self._mute, self._heal, self._heal, self._heal, self._reset, self._slow_link,
-            self._isolate_leader, self._crash_leader, self._crash_all, self._restart, self._slow_disk,
-            self._power_failure, self._leave, self._pause, self._pause, self._ambush, self._ambush,
-            self._ambush,
+            *alone, self._jump_clock, self._cut, self._mute, self._heal, self._heal, self._heal,
+            self._reset, self._slow_link, self._isolate_leader, self._crash_leader, self._crash_all,
+            self._restart, self._slow_disk, self._power_failure, self._leave, self._pause, self._pause,
+            self._ambush, self._ambush, self._ambush,
         )  # fmt: skip
 
     # --- network -----------------------------------------------------------------------------
@@ -117,6 +125,10 @@ class FaultInjector:
         outage = self._rng.uniform(0.0, self._rng.choice(_SHORT_OUTAGES))
         self._replicas.crash_soon(name, down_seconds=outage)
 
+    async def _bounce_leader(self) -> None:
+        for name in self._replicas.ready_leaders():
+            self._bounce_one(name)
+
     async def _power_failure(self) -> None:
         self._bounce_all()
 
@@ -139,6 +151,11 @@ class FaultInjector:
     async def _fail_disk(self) -> None:
         if self._replicas.alive:
             self._replicas.fail_disk(self._rng.choice(self._replicas.alive))
+
+    async def _jump_clock(self) -> None:
+        """Ahead or back, seldom by so much that request ids become too old at once."""
+        seconds = self._rng.choice((-900.0, -30.0, -1.0, 0.0, 1.0, 30.0, 30.0, 900.0))
+        self._replicas.set_clock(self._rng.choice(self._replicas.names), seconds_ahead=seconds)
 
     # --- in the middle of things -------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -34,6 +34,8 @@ class SimulationFailure(AssertionError):  # noqa: N818 - a finding, not an error
     """An invariant does not hold."""
 
 
+#: The wall time when a life begins, in seconds since 1970.
+EPOCH = 1_700_000_000.0
 #: Lines that are kept.
 TRACE_LENGTH = 400
 
@@ -63,6 +65,19 @@ class ObservedStore(ReplicatedStore):
         records = self.machine.history.after(before)
         self.observer.chronicle.applied(self.replica_id, records)
         self.observer.witness.applied(self.replica_id, records)
+
+
+class _UncertainClock(LoopClock):
+    """The wall clock of a machine that is wrong by so many seconds, which may change."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, offsets: Mapping[str, float], name: str) -> None:
+        super().__init__(loop, epoch=EPOCH)
+        self._offsets = offsets
+        self._name = name
+
+    def wall(self) -> float:
+        """See `Clock.wall`."""
+        return super().wall() + self._offsets[self._name]
 
 
 class SimReplicas:
@@ -145,7 +160,7 @@ class SimReplicas:
             snapshots=SnapshotFiles(self._disks[name], identity="sim"),
             run_off_loop=self._run_off_loop,
             links=self.network.links_of(name),
-            clock=LoopClock(self.loop, epoch=1_700_000_000.0 + self._clock_offsets[name]),
+            clock=_UncertainClock(self.loop, self._clock_offsets, name),
             rng=random.Random(self._rng.getrandbits(64)),
             loop=self.loop,
             on_fatal=lambda error: self._stopped(name, error),
@@ -166,6 +181,11 @@ class SimReplicas:
         """What would run in a thread takes some virtual time."""
         await asyncio.sleep(self._rng.uniform(0.0, 0.2))
         return work()
+
+    def set_clock(self, name: str, *, seconds_ahead: float) -> None:
+        """The replica's wall clock jumps; its monotonic one does not."""
+        self.trace(f"the clock of {name} is {seconds_ahead:+.1f} s off")
+        self._clock_offsets[name] = seconds_ahead
 
     async def crash(self, name: str) -> None:
         """Kill a replica; what it had not synced is lost."""

@@ -17,6 +17,8 @@ from h9s.sim.workload import COUNTER, Acknowledged, SimClient
 from h9s.testing.virtual_loop import run_virtual
 
 FAULT_SECONDS = 12.0
+#: How many lives are spent in elections.
+_STORMY = 0.3
 #: After healing every replica must be level within this time.
 CATCH_UP_SECONDS = 5.0
 
@@ -51,17 +53,23 @@ class SimResult:
         }
 
 
+def is_stormy(seed: int) -> bool:
+    """Whether a life is spent in elections."""
+    return random.Random(seed).random() < _STORMY
+
+
 async def _live(seed: int, lines: deque[str]) -> SimResult:
     rng = random.Random(seed)
     loop = asyncio.get_running_loop()
-    latency = rng.choice((0.002, 0.02, 0.1, 0.2))
-    names = [f"r{number + 1}" for number in range(rng.choice((3, 3, 3, 3, 5, 5, 1)))]
+    stormy = rng.random() < _STORMY
+    latency = rng.choice((0.002, 0.02) if stormy else (0.002, 0.02, 0.1, 0.2))
+    names = [f"r{number + 1}" for number in range(rng.choice((3, 5) if stormy else (3, 3, 3, 3, 5, 5, 1)))]
     replicas = SimReplicas(
         names,
         rng=rng,
         loop=loop,
         latency=latency,
-        datagrams=rng.random() < 0.3,
+        datagrams=rng.random() < (0.6 if stormy else 0.3),
         trace=Trace(loop, lines=lines),
     )
     for name in names:
@@ -85,7 +93,7 @@ async def _live(seed: int, lines: deque[str]) -> SimResult:
     work = [loop.create_task(client.run(until=FAULT_SECONDS)) for client in clients]
     work += [loop.create_task(client.run(until=FAULT_SECONDS)) for client in recorded]
     work += [loop.create_task(watcher.run(until=FAULT_SECONDS)) for watcher in watchers]
-    injector = FaultInjector(replicas, rng=random.Random(rng.getrandbits(64)))
+    injector = FaultInjector(replicas, rng=random.Random(rng.getrandbits(64)), stormy=stormy)
     operator = SimOperator(replicas, rng=random.Random(f"operator {seed}"))
     work.append(loop.create_task(operator.run(until=FAULT_SECONDS)))
     await injector.run(until=FAULT_SECONDS)

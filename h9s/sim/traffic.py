@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 from h9s._pb import api_pb2, log_pb2
 from h9s.errors import H9sError, NotLeaderError, OverloadedError
 from h9s.sim.operations import Fate, Value
-from h9s.sim.replicas import SimReplicas
+from h9s.sim.replicas import EPOCH, SimReplicas
 from h9s.sim.witness import PREFIX, lease
 from h9s.store.model import FailureKind, Outcome
 from h9s.store.requests import MAX_AGE_MS
 
 _SINGLES = [[f"s{number}"] for number in range(3)]
 _GROUPS = [[f"g{group}-{number}" for number in range(3)] for group in range(2)]
-_EPOCH = 1_700_000_000.0
 
 
 class RecordedClient:
@@ -32,6 +31,7 @@ class RecordedClient:
         self._log = replicas.witness.operations
         self._rng = rng
         self._number = 0
+        self._clock_correction_ms = 0
         #: What this client last saw of a key: value and mod_revision. It may be long out of date.
         self._seen: dict[str, tuple[Value, int]] = {}
         self._again: list[asyncio.Task[None]] = []
@@ -168,6 +168,8 @@ class RecordedClient:
             self._log.end(handle, Fate.REFUSED)
         elif outcome.failure.kind is FailureKind.EXPIRED:
             self._log.end(handle, Fate.EXPIRED)
+            # A leader's clock may have jumped ahead, and the cluster's does not go back.
+            self._clock_correction_ms = outcome.failure.now_ms - self._own_ms()
         else:
             self._replicas.fail(f"{self._name} was told {outcome.failure}")
 
@@ -175,9 +177,12 @@ class RecordedClient:
         responsive = self._replicas.responsive
         return self._rng.choice(responsive) if responsive else None
 
+    def _own_ms(self) -> int:
+        return int((EPOCH + self._replicas.loop.time()) * 1000)
+
     def _new_request_id(self) -> api_pb2.RequestId:
         """Now and then one that is refused within seconds, unless it is known by then."""
-        now_ms = int((_EPOCH + self._replicas.loop.time()) * 1000)
+        now_ms = self._own_ms() + self._clock_correction_ms
         if self._rng.random() < 0.2:
             now_ms -= MAX_AGE_MS - self._rng.choice((100, 1_000, 4_000))
         return api_pb2.RequestId(nonce=self._rng.randbytes(16), issued_at_ms=now_ms)

@@ -10,7 +10,7 @@ from functools import partial
 from h9s._pb import api_pb2, log_pb2
 from h9s.errors import H9sError, NotLeaderError
 from h9s.raft.replicated_store import ReplicatedStore
-from h9s.sim.replicas import SimReplicas
+from h9s.sim.replicas import EPOCH, SimReplicas
 from h9s.store.model import FailureKind, Outcome
 from h9s.store.past import Past
 
@@ -40,6 +40,7 @@ class SimClient:
         self._acknowledged = acknowledged
         self._rng = rng
         self._number = 0
+        self._clock_correction_ms = 0
 
     async def run(self, *, until: float) -> None:
         """Work until the loop's time reaches `until`."""
@@ -146,7 +147,9 @@ class SimClient:
                 continue
             store = self._replicas.stores[target]
             try:
-                return await store.propose(transaction, timeout=self._rng.choice((0.2, 1.0)))
+                outcome = await store.propose(transaction, timeout=self._rng.choice((0.2, 1.0)))
+                self._learn_clock(outcome)
+                return outcome
             except NotLeaderError as error:
                 target = error.leader_address or self._any_replica()
                 await asyncio.sleep(0.03)
@@ -159,5 +162,11 @@ class SimClient:
         return self._rng.choice(responsive) if responsive else None
 
     def _new_request_id(self) -> api_pb2.RequestId:
-        issued_at = 1_700_000_000.0 + self._replicas.loop.time()
-        return api_pb2.RequestId(nonce=self._rng.randbytes(16), issued_at_ms=int(issued_at * 1000))
+        now_ms = int((EPOCH + self._replicas.loop.time()) * 1000) + self._clock_correction_ms
+        return api_pb2.RequestId(nonce=self._rng.randbytes(16), issued_at_ms=now_ms)
+
+    def _learn_clock(self, outcome: Outcome) -> None:
+        """A leader's clock may have jumped ahead, and the cluster's does not go back."""
+        if outcome.failure is not None and outcome.failure.now_ms:
+            own_ms = int((EPOCH + self._replicas.loop.time()) * 1000)
+            self._clock_correction_ms = outcome.failure.now_ms - own_ms
