@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import click
 from h9s.clock import SystemClock
 from h9s.sim.__main__ import parse_seeds
 from h9s.sim.lives import be_quiet, run_seeds
+from tests.robustness.mutations import MUTATIONS, first_finding
 from tests.robustness.rounds import Report, run_rounds
 
 _CLOCK = SystemClock()
@@ -26,10 +28,15 @@ _LONG_SEEDS, _LONG_FAULTS = 2000, 200
 @click.option("--seeds", default="", help="Which schedules to simulate, A..B, both included.")
 @click.option("--faults", default=-1, help="How many faults on real processes.")
 @click.option("--processes", default=os.cpu_count() or 1, show_default=True, help="For the simulation.")
+@click.option("--mutations", is_flag=True, help="Only show that the checks can fail: take repairs away.")
 @click.option("--keep", is_flag=True, help="Keep the replicas' folders.")
-def main(quick: bool, seed: int, seeds: str, faults: int, processes: int, keep: bool) -> None:
+def main(
+    quick: bool, seed: int, seeds: str, faults: int, processes: int, mutations: bool, keep: bool
+) -> None:
     """Try to break what is promised, and say how often that was tried."""
     be_quiet()
+    if mutations:
+        sys.exit(0 if try_mutations(processes) else 1)
     count = _QUICK_SEEDS if quick else _LONG_SEEDS
     chosen = parse_seeds(seeds) if seeds else range(seed, seed + count)
     faults = faults if faults >= 0 else _QUICK_FAULTS if quick else _LONG_FAULTS
@@ -65,6 +72,23 @@ def simulate(seeds: range, processes: int) -> bool:
     if failed:
         click.echo(f"replay with: ./scripts/sim --seeds {failed[0]}")
     return bool(failed)
+
+
+def try_mutations(processes: int) -> bool:
+    """Take every repair away in turn; whether some schedule failed each time."""
+    seen = 0
+    with multiprocessing.get_context("spawn").Pool(processes, initializer=be_quiet) as pool:
+        for name, seed, failure in pool.imap(_try_mutation, range(len(MUTATIONS))):
+            verdict = f"schedule {seed}: {failure[:100]}" if failure else "NOT SEEN"
+            click.echo(f"without it holding that {name}: {verdict}")
+            seen += bool(failure)
+    click.echo(f"{seen} of {len(MUTATIONS)} are seen")
+    return seen == len(MUTATIONS)
+
+
+def _try_mutation(number: int) -> tuple[str, int, str]:
+    one = MUTATIONS[number]
+    return one.name, *first_finding(one)
 
 
 def real(folder: Path, seed: int, faults: int) -> Report:

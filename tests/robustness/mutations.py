@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from h9s.apiserver.watch_hub import Watcher, WatchHub
-from h9s.raft.engine import Engine
+from h9s.raft.engine import Engine, member
 from h9s.raft.guard import GuardedTransport
 from h9s.raft.install import SnapshotInstaller
 from h9s.raft.journal import Journal
@@ -36,17 +36,19 @@ class Mutation:
     name: str
     patch: Patch
     #: Among so many schedules one has to fail.
-    seeds: int = 60
+    seeds: int = 100
+    #: It takes many schedules: not for every run of the tests.
+    is_slow: bool = False
 
 
 MUTATIONS: list[Mutation] = []
 
 
-def mutation(name: str, *, seeds: int = 60) -> Callable[[Patch], Patch]:
+def mutation(name: str, *, seeds: int = 100, is_slow: bool = False) -> Callable[[Patch], Patch]:
     """Register a patch."""
 
     def register(patch: Patch) -> Patch:
-        MUTATIONS.append(Mutation(name, patch, seeds))
+        MUTATIONS.append(Mutation(name, patch, seeds, is_slow))
         return patch
 
     return register
@@ -73,12 +75,12 @@ def first_finding(one: Mutation, *, first_seed: int = 0) -> tuple[int, str]:
 # --- disks ---------------------------------------------------------------------------------------
 
 
-@mutation("disks sync", seeds=20)
+@mutation("disks sync")
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SimAppendFile, "sync", lambda self: self._disk.synced())
 
 
-@mutation("entries are on disk before they are acknowledged")
+@mutation("entries are on disk before they are acknowledged", seeds=1000, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     send = GuardedTransport.send
 
@@ -94,7 +96,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(GuardedTransport, "send", send_at_once)
 
 
-@mutation("the vote is on disk before it is shown", seeds=150)
+@mutation("the vote is on disk before it is shown", seeds=400, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     def set_without_writing(self: Any, term: int, voted_for: str | None) -> None:
         self._term, self._voted_for = term, voted_for
@@ -139,7 +141,7 @@ def _altering(patch: pytest.MonkeyPatch, kind: str, alter: Callable[[Any, Any], 
     patch.setattr(GuardedTransport, "receive", receive_altered)
 
 
-@mutation("acknowledgements of another term do not count", seeds=300)
+@mutation("acknowledgements of another term do not count", seeds=2000, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     def renew(guard: Any, message: Any) -> None:
         message.term = guard._engine.term
@@ -147,37 +149,35 @@ def _(patch: pytest.MonkeyPatch) -> None:
     _altering(patch, "append_ack", renew)
 
 
-@mutation("rejections older than the last probe do not count", seeds=300)
+@mutation("rejections older than the last probe do not count", seeds=2000, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     _altering(patch, "append_ack", lambda guard, message: guard._probe.clear())
 
 
-@mutation("a member has one vote", seeds=300)
+@mutation("a member has one vote", seeds=2000, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     _altering(patch, "vote_granted", lambda guard, message: guard._voters.clear())
 
 
-@mutation("whoever is behind in its term is told", seeds=300)
+@mutation("whoever is behind in its term is told")
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(GuardedTransport, "_tell_term", lambda self, name: None)
 
 
-@mutation("a new leader knows what it has sent", seeds=150)
+@mutation("a new leader knows what it has sent", seeds=400, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "_first_in_flight", lambda self, name: self.match_index(name) + 1)
 
 
-@mutation("a broken connection's messages are sent again", seeds=150)
+@mutation("a broken connection's messages are sent again", seeds=400, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
-    from h9s.raft.engine import member
-
     patch.setattr(GuardedTransport, "connected", lambda self, name: self._onNodeConnected(member(name)))
 
 
 # --- snapshots -----------------------------------------------------------------------------------
 
 
-@mutation("a snapshot is on disk before the log is cut", seeds=150)
+@mutation("a snapshot is on disk before the log is cut", seeds=400, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     take = Snapshotting._take
 
@@ -188,7 +188,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Snapshotting, "_take", cut_first)
 
 
-@mutation("a snapshot is acknowledged once it is installed", seeds=150)
+@mutation("a snapshot is acknowledged once it is installed", seeds=400, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     take_part = SnapshotInstaller.take_part
 
@@ -203,12 +203,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
 # --- reads ---------------------------------------------------------------------------------------
 
 
-@mutation("a majority confirms the leader for every read")
+@mutation("a majority confirms the leader for every read", seeds=400, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ReadIndex, "_is_confirmed", lambda self, current: True)
 
 
-@mutation("a leader serves once it has applied an entry of its own term", seeds=150)
+@mutation("a leader serves once it has applied an entry of its own term")
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "own_term_index", property(lambda self: 1 if self.is_leader else None))
 
@@ -216,12 +216,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
 # --- the state machine ---------------------------------------------------------------------------
 
 
-@mutation("requests are remembered", seeds=30)
+@mutation("requests are remembered")
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RequestTable, "recall", lambda self, nonce, issued_at_ms: None)
 
 
-@mutation("requests that may have been forgotten are refused", seeds=60)
+@mutation("requests that may have been forgotten are refused", seeds=400, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RequestTable, "refusal", lambda self, issued_at_ms, *, now_ms: "")
 
@@ -294,6 +294,6 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Watcher, "next", one_by_one)
 
 
-@mutation("a snapshot wakes those who watch", seeds=150)
+@mutation("a snapshot wakes those who watch", seeds=400, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(WatchHub, "_everyone", lambda self: [])

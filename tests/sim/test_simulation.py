@@ -9,14 +9,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from h9s.raft.guard import GuardedTransport
-from h9s.raft.journal import Journal
-from h9s.raft.read_index import ReadIndex
 from h9s.sim import __main__ as command
-from h9s.sim.disk import SimAppendFile
 from h9s.sim.replicas import SimReplicas
 from h9s.sim.schedule import run_seed
-from h9s.store.requests import RequestTable
 
 
 def test_a_seed_gives_the_same_life_in_every_process() -> None:
@@ -56,60 +51,6 @@ def test_lives_are_eventful() -> None:
         "disk fails",
     ):
         assert event in trace, event
-
-
-# --- the checks can fail: each of these takes a repair away ------------------------------------
-
-
-def first_failure(seeds: int) -> str:
-    """The first broken invariant among so many seeds."""
-    failures = (failure for seed in range(seeds) for failure in run_seed(seed).failures)
-    return next(failures, "")
-
-
-def test_it_sees_disks_that_do_not_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SimAppendFile, "sync", lambda self: self._disk.synced())
-    assert first_failure(20)
-
-
-def test_it_sees_a_commit_index_beyond_what_was_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    receive = GuardedTransport._receive_append
-
-    def receive_unlimited(self, name, message):
-        commit_index = message.append_entries.commit_index
-        deliver = type(self)._deliver.__get__(self)
-        self._deliver = lambda name, message: deliver(name, {**message, "commit_index": commit_index})
-        receive(self, name, message)
-        del self._deliver
-
-    monkeypatch.setattr(GuardedTransport, "_receive_append", receive_unlimited)
-    assert first_failure(60)
-
-
-def test_it_sees_requests_that_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RequestTable, "recall", lambda self, nonce, issued_at_ms: None)
-    assert first_failure(30)
-
-
-def test_it_sees_reads_that_no_majority_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ReadIndex, "_is_confirmed", lambda self, current: True)
-    assert first_failure(60)
-
-
-def test_it_sees_logs_cut_where_nothing_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cut(self, position):
-        del self._entries[position:]
-
-    monkeypatch.setattr(Journal, "deleteEntriesFrom", cut)
-    assert first_failure(60)
-
-
-def test_it_sees_votes_that_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    def set_without_writing(self, term, voted_for):
-        self._term, self._voted_for = term, voted_for
-
-    monkeypatch.setattr(Journal, "setCurrentTerm", set_without_writing)
-    assert "both elected" in first_failure(150)
 
 
 def test_whatever_ends_a_life_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
