@@ -59,7 +59,7 @@ class StoreSettings:
     compaction_interval: float = 5.0
     #: A snapshot is taken when the log has grown by this much since the last.
     snapshot_min_entries: int = 50_000
-    snapshot_min_bytes: int = 64 << 20
+    snapshot_min_bytes: int = 32 << 20
 
 
 class ReplicaAddress(NamedTuple):
