@@ -73,8 +73,9 @@ class OldViews:
         store = self._store
         if store.recent_revision <= revision and store.revision - revision <= _AT_ONCE:
             return store.view(revision)
-        # Has the keys' order made now if it is not known: later it would be that of an older version.
-        store.view().scan(keys.first, limit=1)
+        if not keys.is_single:
+            # Has the keys' order made now if it is not known: later it would be that of an older version.
+            store.view().scan(keys.first, limit=1)
         return await store.look_back(lambda past: past.view(revision, keys))
 
     def keep(self, view: View, keys: KeyRange) -> None:

@@ -20,6 +20,7 @@ _HEADER = struct.Struct("<IIB")
 #: and mod_revision (0: none), and how many bytes its key and its two values take.
 _COLUMNS = 9
 _NUMBER_BYTES = 8
+_NONE = KeyValue("", b"", 0, 0)
 
 
 def encode(records: Sequence[RevisionRecord], *, compress: bool) -> bytes:
@@ -31,10 +32,8 @@ def encode(records: Sequence[RevisionRecord], *, compress: bool) -> bytes:
         who = authors.setdefault(author, len(authors))
         for key, _, current, previous in changes:
             name = key.encode()
-            value = b"" if current is None else current.value
-            before = b"" if previous is None else previous.value
-            created = 0 if current is None else current.create_revision
-            _, _, old_created, old_revision = previous or ("", b"", 0, 0)
+            _, value, created, _ = current or _NONE
+            _, before, old_created, old_revision = previous or _NONE
             numbers += (
                 revision, time_ms, who, created, old_created, old_revision, len(name), len(value), len(before)
             )  # fmt: skip

@@ -12,6 +12,7 @@ from h9s.apiserver.selection import Objects, select
 from h9s.client.operations import create, delete, key_of
 from h9s.errors import CompactedError, ForbiddenError, HistoryNotHeldError, InvalidError
 from h9s.store.model import KeyRange
+from h9s.store.sorted_keys import SortedKeys
 from tests.unit.apiserver.support import ADMIN, SCHEDULER, Cluster, lease, namespace, pod, virtual
 
 
@@ -205,3 +206,17 @@ class TestSelections:
         assert selection(key).covers("/h9s.io/JoinToken//abc")
         with pytest.raises(ForbiddenError, match="may not read jointokens"):
             selection(key, caller=SCHEDULER)
+
+
+@virtual
+async def test_one_old_object_is_read_without_putting_all_keys_in_order(monkeypatch):
+    cluster = await Cluster.with_default_namespace()
+    for number in range(150):
+        await cluster.commit(create(pod(f"p{number:03}")))
+    cluster.store.archive_all()
+    monkeypatch.setattr(SortedKeys, "of", lambda *args: pytest.fail("all keys of the group are sorted"))
+    key = "/core/Pod/default/p007"
+    view = await OldViews(cluster.store).at(20, KeyRange.only(key))
+    found = view.get(key)
+    assert found is not None
+    assert found.mod_revision == 9
