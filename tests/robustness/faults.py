@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from h9s.errors import RefusedError
 from h9s.raft import records
-from tests.robustness.replicas import CLUSTER_ID, ReplicaError, Replicas
+from tests.robustness.replicas import CLUSTER_ID, Replica, ReplicaError, Replicas
 
 Act = Callable[[], Awaitable[None]]
 
@@ -53,6 +57,8 @@ class Faults:
             "torn tail": self._torn_tail,
             "kill in a partition": self._kill_in_partition,
             "wiped replica": self._wipe,
+            "flipped byte": self._flip,
+            "change of members": self._change_members,
         }
         if self._small_disks():
             faults["disk full"] = self._fill_disk
@@ -77,6 +83,8 @@ class Faults:
         for replica in self.replicas.replicas.values():
             self.replicas.signal(replica.id, signal.SIGCONT)
             self.replicas.empty_disk(replica.id)
+            if not replica.is_member:
+                continue
             if replica.should_run and not replica.is_up and not replica.may_die:
                 raise ReplicaError(f"{replica.id} has died by itself:\n{replica.tail()}")
             self.replicas.start(replica.id)
@@ -216,7 +224,8 @@ class Faults:
             file.write(torn)
 
     def _small_disks(self) -> list[str]:
-        return [replica.id for replica in self.replicas.replicas.values() if replica.has_small_disk]
+        everybody = self.replicas.replicas.values()
+        return [replica.id for replica in everybody if replica.has_small_disk and replica.should_run]
 
     async def _fill_disk(self) -> None:
         """Nearly: what adds data is refused. Or altogether: the replica has to stop rather than lie."""
@@ -240,10 +249,85 @@ class Faults:
         self.replicas.start(name)
         await self._until_voter(name)
 
-    async def _until_voter(self, name: str) -> None:
-        """No second disk is to be damaged before this one counts again."""
+    async def _flip(self) -> None:
+        """A byte changes on the disk of a replica that is down. It must notice, and count for nothing until
+        it has everything from the others; where it does not dare to decide, an administrator does."""
+        name = self._one()
+        replica = self.replicas.replicas[name]
+        await self.replicas.stop(name)
+        path, size = self.rng.choice(self._data_files(replica))
+        offset = self.rng.randrange(size)
+        with path.open("r+b") as file:
+            file.seek(offset)
+            byte = file.read(1)[0]
+            file.seek(offset)
+            file.write(bytes([byte ^ 1 << self.rng.randrange(8)]))
+        self.note(f"flipped a bit in {path.name} of {name}, offset {offset} of {size}")
+        self.lost_history.add(name)
+        self.replicas.start(name)
+        replica.may_die = True
+        while replica.is_up and not await self.replicas.status(name):
+            await asyncio.sleep(0.05)
+        if not replica.is_up:
+            self.note(f"{name} refuses to start")
+            if "howbe-apiserver repair" not in replica.tail():
+                raise ReplicaError(f"{name} does not say how it is repaired:\n{replica.tail()}")
+            self.note(self.replicas.run_program(replica, "repair").strip())
+            self.replicas.start(name)
+        replica.may_die = False
+        await self._until_voter(name)
+        shutil.rmtree(replica.data_dir / "set-aside", ignore_errors=True)
+
+    def _data_files(self, replica: Replica) -> list[tuple[Path, int]]:
+        """What a replica must not lose, and how long it is without what was only reserved."""
+        files = [(path, path.stat().st_size) for path in (replica.data_dir / "snapshots").glob("snapshot-*")]
+        segments = (replica.data_dir / "journal").glob("journal-*.log")
+        files += [(path, self._written_bytes(replica, path)) for path in segments]
+        return [(path, size) for path, size in files if size]
+
+    def _written_bytes(self, replica: Replica, segment: Path) -> int:
+        end = 0
+        identity = f"{CLUSTER_ID}/{replica.id}"
+        for record in records.decode_segment(segment.read_bytes(), identity=identity, name=segment.name):
+            end = record.end
+        return end
+
+    # --- members -------------------------------------------------------------------------------
+
+    async def _change_members(self) -> None:
+        """One more replica learns and becomes a voter; then any of them is removed, and stops by itself."""
+        spare = next((one for one in self.replicas.replicas.values() if not one.is_member), None)
+        if spare is None:
+            spare = await self.replicas.add(f"r{len(self.replicas.replicas) + 1}")
+        new, old = spare.id, self._one()
+        self.note(f"{new} is added, {old} is removed")
+        self.lost_history.add(new)
+        self.replicas.clear_data(new)
+        self.replicas.configure(spare, members=[*self.replicas.running, new])
+        self.replicas.run_program(spare, "init", "--join")
+        async with self.replicas.client(self.rng) as client:
+            self.replicas.start(new)
+            spare.is_member = True
+            host = self.replicas.peer_address(new)
+            await client.members.add(new, api_address=spare.api_address, peer_address=host)
+            await self._until_voter(new, promote=client.members.promote)
+            gone = self.replicas.replicas[old]
+            gone.should_run = gone.is_member = False
+            await client.members.remove(old)
+        await self.replicas.gone(old)
+        if "removed" not in gone.tail():
+            raise ReplicaError(f"{old} does not say why it stopped:\n{gone.tail()}")
+
+    async def _until_voter(
+        self, name: str, *, promote: Callable[[str], Awaitable[object]] | None = None
+    ) -> None:
+        """No second disk is to be damaged before this one counts again. Who was a voter before becomes one
+        by itself; others are to be promoted once they have caught up."""
         deadline = asyncio.get_running_loop().time() + 60.0
         while not await self.replicas.is_voter(name):
+            if promote is not None:
+                with suppress(RefusedError):
+                    await promote(name)
             if deaths := self.replicas.unexpected_deaths():
                 raise ReplicaError("; ".join(deaths))
             if asyncio.get_running_loop().time() > deadline:

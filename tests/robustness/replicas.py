@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -24,9 +25,10 @@ from cluster.local.processes import ProcessRecord, start_detached, tail
 from cluster.local.temporary import find_base_port
 from h9s import pki
 from h9s._pb import cluster_pb2
+from h9s.client.client import Client
 from h9s.client.grpc_transport import GrpcTransport
 from h9s.client.transport import STATUS
-from h9s.clock import system_random
+from h9s.clock import SystemClock, system_random
 from h9s.config import ClientConfig
 from h9s.errors import H9sError
 from tests.robustness.proxy import ProxiedNetwork
@@ -38,6 +40,8 @@ _ASK_TIMEOUT = 2.0
 _SMALL_DISK_BYTES = 512 << 20
 _SMALL_DISK_RESERVE_BYTES = 64 << 20
 _BALLAST = "ballast"
+#: Of each replica; it has to hold a round.
+_HISTORY_BYTES = 128 << 20
 #: The library that makes a process believe in another time (Debian: libfaketime), where it is installed.
 FAKE_CLOCK = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
@@ -58,6 +62,8 @@ class Replica:
     should_run: bool = False
     #: Whether its death is what a fault is about to bring.
     may_die: bool = False
+    #: Whether it takes part in the cluster.
+    is_member: bool = True
     record: ProcessRecord | None = None
     #: Of its configuration, beside what every replica has.
     settings: dict[str, Any] = field(default_factory=dict)
@@ -123,6 +129,8 @@ class Replicas:
         self._ca = pki.create_ca("robustness")
         self.network = ProxiedNetwork(pids=self._pids)
         self.replicas: dict[str, Replica] = {}
+        #: Where the API of every replica is that ever took part.
+        self.addresses: dict[str, str] = {}
         self._admin = pki.issue(self._ca, common_name="admin", organization=pki.ROLE_ADMIN, client=True)
         self.transport = GrpcTransport(self.client_config())
 
@@ -151,6 +159,7 @@ class Replicas:
         self._ca.save(folder / "ca.crt", folder / "ca.key")
         credential.save(folder / "replica.crt", folder / "replica.key")
         self.replicas[replica_id] = replica
+        self.addresses[replica_id] = replica.api_address
         await self.network.listen(replica_id, port=replica.proxy_port, target_port=replica.peer_port)
         return replica
 
@@ -162,11 +171,12 @@ class Replicas:
             "dataDir": str(replica.data_dir),
             "apiAddress": replica.api_address,
             "peerAddress": f"{HOST}:{replica.peer_port}",
+            "historyMaxBytes": _HISTORY_BYTES,
             "replicas": [
                 {
                     "id": member,
                     "apiAddress": self.replicas[member].api_address,
-                    "peerAddress": f"{HOST}:{self.replicas[member].proxy_port}",
+                    "peerAddress": self.peer_address(member),
                 }
                 for member in members
             ],
@@ -209,6 +219,7 @@ class Replicas:
     def clear_data(self, replica_id: str) -> None:
         """Its disk is lost: an empty one takes its place."""
         data_dir = self.replicas[replica_id].data_dir
+        data_dir.mkdir(exist_ok=True)
         for path in data_dir.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -321,11 +332,6 @@ class Replicas:
         """Who should run."""
         return [replica.id for replica in self.replicas.values() if replica.should_run]
 
-    @property
-    def addresses(self) -> dict[str, str]:
-        """Where the API of every replica is."""
-        return {replica.id: replica.api_address for replica in self.replicas.values()}
-
     def client_config(self) -> ClientConfig:
         """An administrator's way in."""
         return ClientConfig(
@@ -334,6 +340,15 @@ class Replicas:
             certificate=self._admin.certificate,
             key=self._admin.key,
         )
+
+    def client(self, rng: random.Random) -> Client:
+        """An administrator's client."""
+        own = random.Random(rng.getrandbits(64))
+        return Client(self.client_config(), clock=SystemClock(), rng=own, name="robustness")
+
+    def peer_address(self, replica_id: str) -> str:
+        """Where the others reach it: at the proxy."""
+        return f"{HOST}:{self.replicas[replica_id].proxy_port}"
 
     async def status(self, replica_id: str) -> cluster_pb2.ClusterStatusResponse | None:
         """What a replica says of itself; None if it does not answer."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from h9s._pb import api_pb2, coordination_pb2
@@ -36,6 +37,9 @@ from h9s.sim.revision_checks import OldRead
 _REFUSED = (AlreadyExistsError, ConflictError, NotFoundError)
 #: How old a request id may be before it is refused, in milliseconds (the store's rule).
 REQUEST_MAX_AGE_MS = 600_000
+#: The namespace of what is large, and how large that is.
+BLOBS = "default"
+_BLOB_BYTES = 100_000
 
 
 def lease(namespace: str, name: str, held: bytes, *, revision: int = 0) -> coordination_pb2.Lease:
@@ -128,6 +132,7 @@ class Traffic:
             *[self._on_groups] * 2,
             self._in_bulk,
             *[self._again_and_again] * 2,
+            self._blobs,
             self._reading_old,
         ]
 
@@ -237,6 +242,21 @@ class Traffic:
             self.acknowledged += 1
             self.revision = max(self.revision, response.revision)
             known.wrote(changed, response.revision)
+
+    async def _blobs(self) -> None:
+        """Large values written over and over, so that the log is cut and snapshots are taken. Not judged."""
+        async with self._client(Client, "blobs") as client:
+            while not self.stopping.is_set():
+                await asyncio.sleep(self._rng.uniform(0.05, 0.15))
+                blob = lease(BLOBS, f"blob-{self._rng.randrange(8)}", self._value())
+                blob.metadata.annotations["blob"] = self._rng.randbytes(_BLOB_BYTES // 2).hex()
+                try:
+                    await client.update(blob, timeout=2.0)
+                except NotFoundError:
+                    with suppress(H9sError):
+                        await client.create(blob, timeout=2.0)
+                except H9sError:
+                    continue
 
     # --- exactly once --------------------------------------------------------------------------
 
