@@ -24,6 +24,7 @@ from h9s.sim.schedule import run_seed
 from h9s.store.model import Change
 from h9s.store.requests import RequestTable
 from h9s.store.state_machine import StateMachine
+from h9s.testing.memory_archive import MemoryArchive
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -297,3 +298,20 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @mutation("a snapshot wakes those who watch", seeds=400, is_slow=True)
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(WatchHub, "_everyone", lambda self: [])
+
+
+# --- history -------------------------------------------------------------------------------------
+
+
+@mutation("a key was what it was before its first change since")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def before_the_latest(self: Any, keys: Any, *, after: int, up_to: int) -> dict[str, Any]:
+        records = self.records(keys, after=after, up_to=up_to)
+        return {change.key: change.previous for record in records for change in record.changes}
+
+    patch.setattr(MemoryArchive, "values_before", before_the_latest)
+
+
+@mutation("an archive that was left behind begins anew")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MemoryArchive, "append", lambda self, records: self._records.extend(records))
