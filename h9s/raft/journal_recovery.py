@@ -83,6 +83,20 @@ def encode_mark(offset: int, *, commit_index: int, previous_size: int = 0) -> by
     return records.encode_record(records.SYNCED, offset, commit_index, payload)
 
 
+def vouched_bytes(data: bytes) -> int:
+    """How much of a file's content is told to have been synced: up to a segment's last mark, all of a
+    snapshot that has its end."""
+    if records.ends_with(data, records.END):
+        return len(data)
+    last, at = 0, -1
+    while (at := data.find(_MARK, at + 1)) >= 0:
+        start = at - records.RECORD_BYTES
+        record = records.record_at(data, start)
+        if record is not None and record.kind == records.SYNCED and record.index == start:
+            last = start
+    return last
+
+
 def replay(storage: Storage, *, identity: str) -> Replayed:
     """Read all segments.
 

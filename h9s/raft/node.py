@@ -335,6 +335,8 @@ class RaftNode:
         if late > self._settings.election_timeout_min / 2 and not self.engine.is_leader:
             self.engine.postpone_election()
         self._tick()
+        # A replica that rests says so in its journal: damage to the last batch is then told as such.
+        self._guarded(self.journal.mark)
         if not self._stopped:
             self._arm_timer()
 

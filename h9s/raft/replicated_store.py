@@ -409,8 +409,6 @@ class ReplicatedStore:
 
     def _compact(self) -> None:
         """Every replica shortens its log; the leader lets everybody forget what is too old or too much."""
-        if not self.node.is_stopped:
-            self.node.journal.mark()
         publish(self.usage())
         if self._snapshotting.is_due:
             self._spawn(self._snapshotting.take())

@@ -83,6 +83,22 @@ class SimDisk:
             file.durable += file.unsynced[:kept]
             file.unsynced = bytearray()
 
+    def damage(self, last_synced: Callable[[bytes], int]) -> str:
+        """Turn one byte over that had been synced, of journal or snapshots; where. "": there is none.
+
+        `last_synced` says of a file how much of it is known to be durable, for whoever reads it.
+        """
+        by_kind: dict[str, list[str]] = {}
+        for name in self.names():
+            if last_synced(bytes(self._files[name].durable)):
+                by_kind.setdefault(name.partition("-")[0], []).append(name)
+        if not by_kind:
+            return ""
+        name = self._rng.choice(by_kind[self._rng.choice(sorted(by_kind))])
+        offset = self._rng.randrange(last_synced(bytes(self._files[name].durable)))
+        self.flip(name, offset)
+        return f"{name}, offset {offset}"
+
     def flip(self, name: str, offset: int) -> None:
         """Damage one byte of what is durable."""
         self._files[name].durable[offset] ^= 0xFF

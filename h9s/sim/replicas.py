@@ -15,8 +15,9 @@ from typing import Any
 
 from h9s.clock import LoopClock
 from h9s.raft.archiving import HistorySettings
-from h9s.raft.errors import JournalError, RemovedError
+from h9s.raft.errors import JournalCorruptError, JournalError, RemovedError, SnapshotCorruptError
 from h9s.raft.journal import Journal, TornTail
+from h9s.raft.journal_recovery import vouched_bytes
 from h9s.raft.node import RaftNode
 from h9s.raft.reconfiguration import describe
 from h9s.raft.replicated_store import ReplicaAddress, ReplicatedStore, StoreSettings
@@ -232,12 +233,28 @@ class SimReplicas:
         self._loss = name, max((store.membership.index for store in self.stores.values()), default=0)
         if name in self.stores:
             await self.crash(name)
+        if self._rng.random() < 0.5:
+            self._damage(name)
         self.trace(f"{name} loses its disk")
         self._disks[name] = SimDisk(self._rng, on_sync=partial(self._synced, name))
         self._archives[name] = SimArchive(self._disks[name])
         self.incarnations[name] = self._rng.getrandbits(62) + 1
         self.network.hellos[name] = self.network.hellos[name]._replace(incarnation=self.incarnations[name])
         await self.start(name)
+
+    def _damage(self, name: str) -> None:
+        """One byte of what the replica had synced turns over: that has to be noticed at its next start."""
+        place = self._disks[name].damage(vouched_bytes)
+        if not place:
+            return
+        self.trace(f"{name}'s disk is damaged: {place}")
+        try:
+            Journal(self._disks[name], identity=f"sim/{name}", segment_bytes=self._segment_bytes)
+            SnapshotFiles(self._disks[name], identity="sim").verify()
+        except (JournalCorruptError, SnapshotCorruptError) as error:
+            self.trace(f"{name} notices: {error.message}")
+        else:
+            self.fail(f"{name} does not notice that its disk is damaged: {place}")
 
     def enroll(self, name: str) -> None:
         """A further replica, with an empty disk; `start` it, and let the leader add it."""

@@ -25,6 +25,7 @@ from cluster.local.processes import ProcessRecord, start_detached, tail
 from cluster.local.temporary import find_base_port
 from h9s import pki
 from h9s._pb import cluster_pb2
+from h9s.apiserver import data_dir
 from h9s.client.client import Client
 from h9s.client.grpc_transport import GrpcTransport
 from h9s.client.transport import STATUS
@@ -320,7 +321,11 @@ class Replicas:
         status = await self.status(leader) if leader else None
         if status is None:
             return False
-        return any(one.id == replica_id and one.voter and one.caught_up for one in status.replicas)
+        life = data_dir.read(self.replicas[replica_id].data_dir).incarnation
+        return any(
+            (one.id, one.incarnation) == (replica_id, life) and one.voter and one.caught_up
+            for one in status.replicas
+        )
 
     def _pids(self) -> dict[int, str]:
         return {one.record.pid: one.id for one in self.replicas.values() if one.record is not None}
