@@ -16,7 +16,7 @@ _HEADER = [
     "OBJECTS",
     "JOURNAL",
     "SNAPSHOTS",
-    "RECENT-HISTORY",
+    "HISTORY",
     "OLDEST-REVISION",
     "WATCHERS",
     "REQUEST-IDS",
