@@ -13,6 +13,9 @@ from h9s.sim.replicas import SimReplicas
 #: In seconds, for one request.
 _PATIENCE = 1.0
 _MOST_REPLICAS = 6
+#: How often, and how many times, it is looked whether a replica may lose its disk.
+_LOOK_INTERVAL = 0.1
+_LOOKS = 20
 
 
 class SimOperator:
@@ -39,7 +42,10 @@ class SimOperator:
             await self._rng.choice(self._acts())()
 
     def _acts(self) -> tuple[Callable[[], Awaitable[None]], ...]:
-        return (self._add, self._promote, self._promote, self._remove, self._transfer, self._wipe, self._move)
+        return (
+            self._add, self._add, self._promote, self._promote, self._promote, self._remove, self._transfer,
+            self._wipe, self._wipe, self._move, self._cut_off, self._cut_off,
+        )  # fmt: skip
 
     async def _ask(self, what: str, request: Callable[[Administration], Awaitable[None]]) -> None:
         """Whoever believes to lead."""
@@ -73,15 +79,12 @@ class SimOperator:
         )
 
     async def _promote(self) -> None:
-        learners = [name for name in self._replicas.names if not self._is_voter(name)]
+        """One that learns, soon after it may have caught up."""
+        leaders = self._replicas.ready_leaders()
+        learners = self._replicas.stores[leaders[0]].membership.effective.learners if leaders else ()
         if learners:
             name = self._rng.choice(learners)
             await self._ask(f"promote {name}", lambda cluster: cluster.promote(name, timeout=_PATIENCE))
-
-    def _is_voter(self, name: str) -> bool:
-        leaders = self._replicas.ready_leaders()
-        effective = self._replicas.stores[leaders[0]].membership.effective if leaders else None
-        return effective is not None and name in effective.voters
 
     async def _remove(self) -> None:
         # With one disk lost and one member fewer there may be no majority left: that is not promised.
@@ -95,10 +98,28 @@ class SimOperator:
         await self._ask(f"transfer to {name or 'anybody'}", lambda cluster: cluster.transfer(name))
 
     async def _wipe(self) -> None:
-        """One that the others can do without."""
+        """One that the others can do without, as soon as they can."""
         name = self._anybody()
-        if self._replicas.may_lose(name):
-            await self._replicas.wipe(name)
+        for _ in range(_LOOKS):
+            if name in self._replicas.names and self._replicas.may_lose(name):
+                await self._replicas.wipe(name)
+                return
+            await asyncio.sleep(_LOOK_INTERVAL)
+
+    async def _cut_off(self) -> None:
+        """The leader changes something that few or nobody hears of, and another takes over meanwhile."""
+        leaders = self._replicas.ready_leaders()
+        if len(leaders) != 1 or len(self._replicas.names) < 3:
+            return
+        leader = leaders[0]
+        others = [name for name in self._replicas.names if name != leader]
+        deaf = self._rng.sample(others, self._rng.randint(len(others) - 1, len(others)))
+        for name in deaf:
+            self._replicas.network.mute(leader, name)
+        await self._rng.choice((self._add, self._remove, self._promote))()
+        await asyncio.sleep(self._rng.uniform(0.0, 2.0))
+        for name in deaf:
+            self._replicas.network.heal_one(leader, name)
 
     async def _move(self) -> None:
         """A new address; it shows with the next connection."""

@@ -102,7 +102,9 @@ class SimWatcher:
                 except CompactedError:
                     # It lists again, and begins from there.
                     self.relists += 1
-                    self._begin(self._replicas.stores[name].revision)
+                    store = self._replicas.stores.get(name)
+                    if store is not None:
+                        self._begin(store.revision)
                     return
                 stream.responses.append(_seen(response))
                 if until_revision and response.revision >= until_revision:

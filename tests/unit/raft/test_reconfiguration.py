@@ -310,3 +310,28 @@ async def test_members_change_only_when_all_understand_it():
     cluster.leader.node.feature_levels.heard(follower, 1)
     with pytest.raises(RefusedError, match="upgrade all of them first"):
         await add(cluster, "r4")
+
+
+@virtual
+async def test_a_leader_changes_nothing_before_an_entry_of_its_own_term_is_committed():
+    """Else two leaders, one after the other, may each begin a change from the same members."""
+    cluster = await Cluster().start_all()
+    former = cluster.leader.replica_id
+    elected: list[str] = []
+
+    def make_deaf(name, leadership):
+        if leadership.role == "leader" and not elected:
+            elected.append(name)
+            for other in cluster.names:
+                cluster.network.mute(other, name)
+
+    cluster.on_role_change = make_deaf
+    await cluster.crash(former)
+    async with asyncio.timeout(5):
+        while not elected:
+            await asyncio.sleep(0.001)
+    store = cluster.stores[elected[0]]
+    assert store.leadership().role == "leader"
+    with pytest.raises(NotLeaderError):
+        await store.administration.add("r4", api_address="r4", peer_address="r4", timeout=0.1)
+    assert store.membership.effective.get("r4") is None
