@@ -11,9 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from h9s._pb import log_pb2
 from h9s.errors import AlreadyExistsError, NotFoundError, RefusedError
+
+#: How many of those that took part once are remembered.
+_MOST_RETIRED = 100
+
+
+class Life(NamedTuple):
+    """A replica with one disk: what promises are kept by."""
+
+    id: str
+    incarnation: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +43,24 @@ class Member:
 
 @dataclass(frozen=True)
 class Configuration:
-    """All members, sorted by id. Empty: nobody knows yet who takes part."""
+    """All members, sorted by id. Empty: nobody knows yet who takes part.
+
+    `retired` took part once and never will again: they are told, and cannot be added any more.
+    """
 
     members: tuple[Member, ...] = ()
+    retired: tuple[Life, ...] = ()
 
     @classmethod
-    def of(cls, members: Iterable[Member]) -> Configuration:
+    def of(cls, members: Iterable[Member], *, retired: Iterable[Life] = ()) -> Configuration:
         """The members in order."""
-        return cls(tuple(sorted(members, key=lambda member: member.id)))
+        return cls(tuple(sorted(members, key=lambda member: member.id)), tuple(retired)[-_MOST_RETIRED:])
 
     @classmethod
     def decode(cls, data: bytes) -> Configuration:
         """The inverse of `encode`."""
-        return cls.of(
+        message = log_pb2.Configuration.FromString(data)
+        members = [
             Member(
                 id=member.id,
                 incarnation=member.incarnation,
@@ -53,8 +69,9 @@ class Configuration:
                 peer_address=member.peer_address,
                 promote=member.promote,
             )
-            for member in log_pb2.Configuration.FromString(data).members
-        )
+            for member in message.members
+        ]
+        return cls.of(members, retired=(Life(life.id, life.incarnation) for life in message.retired))
 
     def encode(self) -> bytes:
         """A `log_pb2.Configuration`."""
@@ -68,6 +85,8 @@ class Configuration:
                 peer_address=member.peer_address,
                 promote=member.promote,
             )
+        for life in self.retired:
+            message.retired.add(id=life.id, incarnation=life.incarnation)
         return message.SerializeToString(deterministic=True)
 
     def get(self, replica_id: str) -> Member | None:
@@ -85,9 +104,9 @@ class Configuration:
         return tuple(member.id for member in self.members if not member.voter)
 
     @property
-    def voting_lives(self) -> frozenset[tuple[str, int]]:
+    def voting_lives(self) -> frozenset[Life]:
         """Who decides, with their incarnations."""
-        return frozenset((member.id, member.incarnation) for member in self.members if member.voter)
+        return frozenset(Life(member.id, member.incarnation) for member in self.members if member.voter)
 
     # --- changes -----------------------------------------------------------------------------
 
@@ -95,6 +114,7 @@ class Configuration:
         self, replica_id: str, *, api_address: str, peer_address: str, incarnation: int = 0
     ) -> Configuration:
         """A new replica learns. The same again changes nothing; raises AlreadyExistsError for others."""
+        self._refuse_retired(replica_id, incarnation)
         existing = self.get(replica_id)
         if existing is None:
             return self._with(
@@ -124,7 +144,8 @@ class Configuration:
         """The replica takes part no more; for one that never did nothing changes."""
         if self.voters == (replica_id,):
             raise RefusedError(f"replica {replica_id} is the last voter: without it there is no cluster")
-        return Configuration(tuple(member for member in self.members if member.id != replica_id))
+        others = [member for member in self.members if member.id != replica_id]
+        return Configuration.of(others, retired=self._with_retired(replica_id))
 
     def with_incarnation(self, replica_id: str, incarnation: int) -> Configuration:
         """The replica has lost its data: it learns, and becomes again what it was once it has caught up."""
@@ -133,9 +154,11 @@ class Configuration:
             return self
         if self.voters == (replica_id,):
             raise RefusedError(f"replica {replica_id} was the last voter, and has lost its data")
-        return self._with(
-            replace(member, incarnation=incarnation, voter=False, promote=member.voter or member.promote)
+        self._refuse_retired(replica_id, incarnation)
+        learner = replace(
+            member, incarnation=incarnation, voter=False, promote=member.voter or member.promote
         )
+        return replace(self._with(learner), retired=self._with_retired(replica_id))
 
     def with_addresses(self, replica_id: str, *, api_address: str, peer_address: str) -> Configuration:
         """The replica is reached elsewhere now; empty: where it was."""
@@ -162,4 +185,18 @@ class Configuration:
 
     def _with(self, member: Member) -> Configuration:
         others = [other for other in self.members if other.id != member.id]
-        return Configuration.of([*others, member])
+        return Configuration.of([*others, member], retired=self.retired)
+
+    def _with_retired(self, replica_id: str) -> tuple[Life, ...]:
+        """Those and this member's life; one that was never heard from had none."""
+        member = self.get(replica_id)
+        if member is None or not (member.incarnation or member.voter):
+            return self.retired
+        return (*self.retired, Life(member.id, member.incarnation))[-_MOST_RETIRED:]
+
+    def _refuse_retired(self, replica_id: str, incarnation: int) -> None:
+        if incarnation and (replica_id, incarnation) in self.retired:
+            raise RefusedError(
+                f"replica {replica_id} was removed with the data that it has: remove them, and run "
+                "`howbe-apiserver init --join` again"
+            )

@@ -72,14 +72,9 @@ class Membership:
         member = self.self_member
         return member is not None and member.voter
 
-    @property
-    def was_member(self) -> bool:
-        """Whether this life of the replica took part at some time that the log still tells of."""
-        return any(
-            member == (self.replica_id, self.incarnation)
-            for _, configuration in self._stack
-            for member in ((m.id, m.incarnation) for m in configuration.members)
-        )
+    def is_retired_at(self, index: int) -> bool:
+        """Whether the configuration in effect behind that entry says that this life takes part no more."""
+        return (self.replica_id, self.incarnation) in self.at(index)[1].retired
 
     # --- following the log -------------------------------------------------------------------
 

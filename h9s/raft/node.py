@@ -229,7 +229,7 @@ class RaftNode:
             response = message.read_index_response
             self._read_index.take_response(replica_id, response.request, response.read_index)
         elif kind == "not_member" and self.reconfiguration is not None:
-            self.reconfiguration.take_not_member(replica_id, message.not_member.index)
+            self.reconfiguration.take_not_member(replica_id, message.not_member)
         elif not self._guard.receive(replica_id, message):
             return
         elif kind == "append_entries":

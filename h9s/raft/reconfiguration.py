@@ -142,21 +142,23 @@ class Reconfiguration:
             self._looks += 1
             self._look()
 
-    def take_not_member(self, name: str, index: int) -> None:
-        """Another replica says that the configuration of `index` does not have this one."""
-        if self._membership.self_member is not None and index > self._membership.index:
-            self._on_removed(f"replica {name} says that it was removed from the cluster (at entry {index})")
+    def take_not_member(self, name: str, notice: log_pb2.NotMember) -> None:
+        """Another replica says that a committed configuration has retired a life of this one."""
+        if notice.incarnation == self._membership.incarnation:
+            self._on_removed(
+                f"replica {name} says that it was removed from the cluster (by entry {notice.index})"
+            )
 
     def _look(self) -> None:
         if self._engine.is_leader:
             if self._refusal() is None and self._is_settled and not self._lock.locked():
                 self._change_by_itself()
             self._mark = self._engine.commit_index
-        elif self._was_removed():
-            self._on_removed(f"it was removed from the cluster (at entry {self._membership.index})")
+        elif self._membership.is_retired_at(self._engine.commit_index):
+            self._on_removed("it was removed from the cluster, says its own log")
             return
         if self._looks % _LOOKS_PER_WORD == 0:
-            self._tell_strangers()
+            self._tell_the_retired()
         if self._membership.self_member is None and self._looks % _LOOKS_PER_REMINDER == 1:
             log.warning(
                 "this replica takes no part yet: it waits for `howbectl cluster add %s`, or for the leader "
@@ -232,24 +234,14 @@ class Reconfiguration:
         self._queued_after = self._membership.index
         self._propose(after.encode())
 
-    def _was_removed(self) -> bool:
-        """The log says so: this replica took part, and the committed members do without it."""
-        membership = self._membership
-        is_out = membership.self_member is None and membership.index <= self._engine.commit_index
-        return is_out and membership.was_member
-
-    def _tell_strangers(self) -> None:
-        """Those that are connected and do not take part, so that they stop if they once did."""
+    def _tell_the_retired(self) -> None:
+        """Those that are connected, and take part no more, are to stop."""
         index, committed = self._membership.at(self._engine.commit_index)
         for name, hello in sorted(self._hellos.items()):
-            member = committed.get(name)
-            if not committed.members or (
-                member is not None and (hello.incarnation or not member.incarnation)
-            ):
-                continue
-            message = log_pb2.PeerMessage(term=self._engine.term)
-            message.not_member.index = index
-            self._send(name, message)
+            if (name, hello.incarnation) in committed.retired:
+                message = log_pb2.PeerMessage(term=self._engine.term)
+                message.not_member.index, message.not_member.incarnation = index, hello.incarnation
+                self._send(name, message)
 
 
 def _has_moved(member: Member, hello: PeerHello) -> bool:

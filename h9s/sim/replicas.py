@@ -345,7 +345,7 @@ class SimReplicas:
 
     def _stopped(self, name: str, error: BaseException) -> None:
         """A replica gave up. That is right if its disk failed, and a finding if not."""
-        if isinstance(error, RemovedError) and name in self.dismissed:
+        if isinstance(error, RemovedError) and name in self.dismissed and self._is_retired(name):
             self._do(self._retire(name))
         elif isinstance(error, JournalError) and self._disks[name].is_failing:
             self.crash_soon(name, down_seconds=self._rng.uniform(0.0, 1.0))
@@ -405,6 +405,13 @@ class SimReplicas:
             return sorted(self.names)
         return [member.id for member in self.stores[leaders[0]].membership.effective.members]
 
+    def _is_retired(self, name: str) -> bool:
+        """Whether a committed configuration says so."""
+        return any(
+            (name, self.incarnations[name]) in store.membership.at(store.node.engine.commit_index)[1].retired
+            for store in self.stores.values()
+        )
+
     def unsettled(self, leader: str) -> str:
         """What is still to be done about the members; empty if nothing is."""
         store = self.stores[leader]
@@ -418,9 +425,8 @@ class SimReplicas:
                 return f"the member {member.id} does not run"
             if member.voter and member.incarnation != self.incarnations[member.id]:
                 return f"{member.id} has lost its data, and is a voter"
-        out = self.dismissed - {member.id for member in membership.effective.members}
-        # One that never took part, because nobody added it in time, waits.
-        staying = [name for name in self.alive if name in out and self.stores[name].membership.was_member]
+        retired = membership.effective.retired
+        staying = [name for name in self.alive if (name, self.incarnations[name]) in retired]
         return f"{staying} were removed, and do not stop" if staying else ""
 
     def disagreement(self) -> str:

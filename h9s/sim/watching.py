@@ -102,9 +102,11 @@ class SimWatcher:
                 except CompactedError:
                     # It lists again, and begins from there.
                     self.relists += 1
-                    store = self._replicas.stores.get(name)
-                    if store is not None:
-                        self._begin(store.revision)
+                    if hub is self._hubs.of(name):
+                        self._begin(self._replicas.stores[name].revision)
+                    return
+                if hub is not self._hubs.of(name):
+                    # What a process read that had died meanwhile, from a disk that its successor has changed.
                     return
                 stream.responses.append(_seen(response))
                 if until_revision and response.revision >= until_revision:

@@ -72,6 +72,30 @@ def test_a_member_is_taken_out():
     assert THREE.without("r9") == THREE
 
 
+def test_who_was_taken_out_is_remembered_and_never_comes_back_with_the_same_data():
+    four = with_fourth(THREE, incarnation=7)
+    after = four.without("r4").without("r3").with_incarnation("r2", 5)
+    assert after.retired == (("r4", 7), ("r3", 0), ("r2", 0))
+    assert Configuration.decode(after.encode()) == after
+    with pytest.raises(RefusedError, match="init --join"):
+        with_fourth(after, incarnation=7)
+    with pytest.raises(RefusedError, match="init --join"):
+        with_fourth(after).with_incarnation("r4", 7)
+    assert with_fourth(after, incarnation=8).learners == ("r2", "r4")
+
+
+def test_one_that_was_never_heard_from_leaves_nothing_behind():
+    assert with_fourth(THREE).without("r4") == THREE
+    assert with_fourth(THREE).with_incarnation("r4", 7).retired == ()
+
+
+def test_the_oldest_of_those_that_were_taken_out_are_forgotten():
+    after = THREE
+    for incarnation in range(1, 300):
+        after = with_fourth(after, incarnation=incarnation).without("r4")
+    assert after.retired == tuple(("r4", incarnation) for incarnation in range(200, 300))
+
+
 def test_the_last_voter_stays():
     alone = with_fourth(members("r1"))
     with pytest.raises(RefusedError, match="last voter"):

@@ -64,11 +64,22 @@ def test_a_former_life_of_a_replica_is_somebody_else():
     membership = Membership(replica_id="r1", incarnation=5, founding=Configuration())
     assert (membership.self_member, membership.is_voter) == (None, False)
     membership.appended(2, command(voters("r1", "r2")))
-    assert (membership.self_member, membership.is_voter, membership.was_member) == (None, False, False)
+    assert (membership.self_member, membership.is_voter) == (None, False)
     membership.appended(3, command(voters("r1", "r2", incarnation=5)))
     assert membership.is_voter
     membership.appended(4, command(voters("r2")))
-    assert (membership.self_member, membership.was_member) == (None, True)
+    assert membership.self_member is None
+
+
+def test_a_life_that_was_retired_knows_it_from_the_log_once_that_is_committed():
+    membership = Membership(replica_id="r1", incarnation=5, founding=Configuration())
+    membership.appended(2, command(voters("r1", "r2", incarnation=5)))
+    membership.appended(3, command(voters("r1", "r2", incarnation=5).without("r1")))
+    assert [membership.is_retired_at(index) for index in (2, 3)] == [False, True]
+    membership.appended(
+        4, command(voters("r2").with_learner("r1", incarnation=6, api_address="", peer_address=""))
+    )
+    assert not membership.is_retired_at(4)
 
 
 # --- in the engine ---------------------------------------------------------------------------

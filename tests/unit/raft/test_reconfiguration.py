@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from h9s._pb import log_pb2
 from h9s.errors import InvalidError, NotFoundError, NotLeaderError, RefusedError, TimeoutExpiredError
 from h9s.raft.replicated_store import StoreSettings
 from tests.unit.raft.harness import virtual
@@ -134,6 +135,31 @@ async def test_one_that_was_away_when_it_was_removed_stops_when_it_comes_back():
     await cluster.start(name)
     await cluster.settle()
     assert cluster.retired == {name}
+
+
+@virtual
+async def test_one_that_is_told_of_another_life_goes_on():
+    """An old notice, or a replica that lags behind: what was removed was not this."""
+    cluster = await Cluster().start_all()
+    name = cluster.followers[0].replica_id
+    notice = log_pb2.PeerMessage(term=1)
+    notice.not_member.index, notice.not_member.incarnation = 99, 5
+    cluster.stores[name].node.link_received(cluster.leader.replica_id, notice.SerializeToString())
+    assert not cluster.stores[name].node.is_stopped
+    assert cluster.failures == []
+
+
+@virtual
+async def test_what_was_removed_cannot_be_added_again_with_its_data():
+    cluster = await four()
+    cluster.isolate("r4")
+    await asyncio.sleep(0.1)
+    cluster.dismissed.add("r4")
+    await cluster.leader.administration.remove("r4", timeout=1)
+    await add(cluster, "r4")
+    await cluster.heal(latency=0.002)
+    await asyncio.sleep(1)
+    assert cluster.retired == {"r4"}, "it stops, instead of coming back"
 
 
 @virtual
