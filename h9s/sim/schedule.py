@@ -136,6 +136,9 @@ async def _heal_and_compare(replicas: SimReplicas, latency: float) -> None:
 def _check_survival(replicas: SimReplicas, acknowledged: Acknowledged) -> None:
     """Every acknowledged write is on every member, as it was acknowledged, once."""
     for name in replicas.members():
+        if name not in replicas.stores:
+            replicas.fail(f"the member {name} does not run")
+            continue
         view = replicas.stores[name].view()
         for key, revision in acknowledged.writes.items():
             found = view.get(key)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from h9s.errors import RefusedError
 from h9s.raft import records
-from tests.robustness.replicas import CLUSTER_ID, Replica, ReplicaError, Replicas
+from tests.robustness.replicas import CLUSTER_ID, PATIENCE_SECONDS, Replica, ReplicaError, Replicas
 
 Act = Callable[[], Awaitable[None]]
 
@@ -88,14 +88,13 @@ class Faults:
             if replica.should_run and not replica.is_up and not replica.may_die:
                 raise ReplicaError(f"{replica.id} has died by itself:\n{replica.tail()}")
             self.replicas.start(replica.id)
-        deadline = asyncio.get_running_loop().time() + 60.0
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while not await self.replicas.is_whole():
             if deaths := self.replicas.unexpected_deaths():
                 raise ReplicaError("; ".join(deaths))
             if asyncio.get_running_loop().time() > deadline:
-                raise ReplicaError(
-                    f"no leader that all agree on after 60 s: {await self.replicas.statuses()}"
-                )
+                statuses = await self.replicas.statuses()
+                raise ReplicaError(f"no leader that all agree on after {PATIENCE_SECONDS:g} s: {statuses}")
             await asyncio.sleep(0.05)
 
     def note(self, what: str) -> None:
@@ -323,7 +322,7 @@ class Faults:
     ) -> None:
         """No second disk is to be damaged before this one counts again. Who was a voter before becomes one
         by itself; others are to be promoted once they have caught up."""
-        deadline = asyncio.get_running_loop().time() + 60.0
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while not await self.replicas.is_voter(name):
             if promote is not None:
                 with suppress(RefusedError):
@@ -331,9 +330,8 @@ class Faults:
             if deaths := self.replicas.unexpected_deaths():
                 raise ReplicaError("; ".join(deaths))
             if asyncio.get_running_loop().time() > deadline:
-                raise ReplicaError(
-                    f"{name} has not caught up within 60 s:\n{self.replicas.replicas[name].tail()}"
-                )
+                said = self.replicas.replicas[name].tail()
+                raise ReplicaError(f"{name} has not caught up within {PATIENCE_SECONDS:g} s:\n{said}")
             await asyncio.sleep(0.05)
 
     # --- clocks --------------------------------------------------------------------------------

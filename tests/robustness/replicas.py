@@ -38,6 +38,8 @@ CLUSTER_ID = "robustness"
 FOUNDERS = ("r1", "r2", "r3")
 _PORTS_EACH = 10
 _ASK_TIMEOUT = 2.0
+#: How long replicas may take to agree or to catch up. On a busy machine everything takes its time.
+PATIENCE_SECONDS = 180.0
 _SMALL_DISK_BYTES = 512 << 20
 _SMALL_DISK_RESERVE_BYTES = 64 << 20
 _BALLAST = "ballast"
@@ -376,7 +378,7 @@ class Replicas:
         leaders = [(one.term, name) for name, one in (await self.statuses()).items() if one.role == "leader"]
         return max(leaders)[1] if leaders else ""
 
-    async def await_level(self, *, timeout: float = 60.0) -> None:
+    async def await_level(self, *, timeout: float = PATIENCE_SECONDS) -> None:
         """Wait until all that should run answer, agree on a leader, and have applied the same.
 
         Raises ReplicaError with what is missing, also if a replica has died.

@@ -20,14 +20,14 @@ from h9s.sim.revision_checks import (
 )
 from h9s.sim.watch_checks import SeenWatch, check_watches
 from tests.robustness.faults import Faults
-from tests.robustness.replicas import ReplicaError, Replicas, real_replicas
+from tests.robustness.replicas import PATIENCE_SECONDS, ReplicaError, Replicas, real_replicas
 from tests.robustness.traffic import Traffic
 from tests.robustness.watchers import Watcher
 
 _CLOCK = SystemClock()
 _WATCHERS = 4
 _OLD_READS_AT_THE_END = 12
-_AUDIT_SECONDS = 60.0
+_AUDIT_SECONDS = PATIENCE_SECONDS
 
 
 @dataclass

@@ -39,7 +39,7 @@ _REFUSED = (AlreadyExistsError, ConflictError, NotFoundError)
 REQUEST_MAX_AGE_MS = 600_000
 #: The namespace of what is large, and how large that is.
 BLOBS = "default"
-_BLOB_BYTES = 100_000
+_BLOB_BYTES = 60_000
 
 
 def lease(namespace: str, name: str, held: bytes, *, revision: int = 0) -> coordination_pb2.Lease:
@@ -247,7 +247,7 @@ class Traffic:
         """Large values written over and over, so that the log is cut and snapshots are taken. Not judged."""
         async with self._client(Client, "blobs") as client:
             while not self.stopping.is_set():
-                await asyncio.sleep(self._rng.uniform(0.05, 0.15))
+                await asyncio.sleep(self._rng.uniform(0.1, 0.3))
                 blob = lease(BLOBS, f"blob-{self._rng.randrange(8)}", self._value())
                 blob.metadata.annotations["blob"] = self._rng.randbytes(_BLOB_BYTES // 2).hex()
                 try:
