@@ -82,13 +82,13 @@ class Archiving:
         self._is_running = False
         self._is_failing = False
         self._retry_at = 0.0
+        #: What an opened archive holds beyond this is to be archived again.
+        self._cut_at: int | None = None
         self.archive = self._open()
         #: What the archive takes on disk.
-        self.archive_bytes = 0
+        self.archive_bytes = self.archive.size_bytes if self.archive is not None else 0
         #: What is not younger than the greatest age, as far as the archive knows.
         self._archived_horizon = 0
-        if self.archive is not None:
-            self._measure(self.archive)
 
     @property
     def _history(self) -> History:
@@ -147,6 +147,9 @@ class Archiving:
             if archive is None:
                 await self._release(_PATIENCE * self._settings.recent_max_bytes, up_to=self._history.revision)
                 return
+            if self._cut_at is not None:
+                await self._run_off_loop(partial(archive.cut_after, self._cut_at))
+                self._cut_at = None
             await self._archive_pending(archive)
             await self._release(self._settings.recent_max_bytes, up_to=archive.last_revision)
             await self._run_off_loop(lambda: self._prune(archive))
@@ -224,19 +227,12 @@ class Archiving:
             return None
         try:
             archive = self._open_archive()
-            try:
-                # The log brings back what came after the snapshot that the machine begins with.
-                archive.cut_after(self._machine.revision)
-            except ArchiveDamagedError as error:
-                log.warning(
-                    "the history archive is set aside, older revisions cannot be read here: %s", error
-                )
-                archive.set_aside()
-                archive = self._open_archive()
         except (OSError, ArchiveDamagedError) as error:
             log.warning("there is no history archive, older revisions cannot be read here: %s", error)
             self._retry_at = self._clock.monotonic() + _RETRY_SECONDS
             return None
+        # The log brings back what came after the snapshot that the machine began with.
+        self._cut_at = self._machine.revision
         return archive
 
     def _reopen(self) -> None:

@@ -26,7 +26,7 @@ from h9s.raft.errors import ArchiveDamagedError
 from h9s.raft.history_blocks import decode, encode
 from h9s.store.history import size_of
 from h9s.store.model import KeyRange, KeyValue, RevisionRecord
-from h9s.store.past import covered
+from h9s.store.past import covered, require_held
 from h9s.store.protocol import HistoryReader
 
 log = logging.getLogger(__name__)
@@ -155,9 +155,7 @@ class SqliteArchive:
         self._measure()
 
     def _read_bounds(self) -> None:
-        (self.first_revision,) = self._writer.execute("SELECT first_revision FROM about").fetchone()
-        (last,) = self._writer.execute("SELECT max(last) FROM blocks").fetchone()
-        self.last_revision = last or self.first_revision
+        self.first_revision, self.last_revision = _bounds(self._writer)
 
     def close(self) -> None:
         """See `HistoryArchive.close`."""
@@ -218,7 +216,7 @@ class SqliteArchive:
             ).fetchone()
             if first is None:
                 return
-            self._writer.execute("DELETE FROM blocks WHERE last <= ?", (first,))
+            self._writer.execute("DELETE FROM blocks WHERE first <= ?", (first,))
             self._writer.execute("DELETE FROM keys WHERE revision <= ?", (first,))
             self._writer.execute("UPDATE about SET first_revision = ?", (first,))
             self.first_revision = first
@@ -265,7 +263,7 @@ class SqliteArchive:
     def values_before(self, keys: KeyRange, *, after: int, up_to: int) -> dict[str, KeyValue | None]:
         """See `HistoryReader.values_before`."""
         found: dict[str, KeyValue | None] = {}
-        with self._reading(after) as connection:
+        with self._reading(after, up_to) as connection:
             revisions = _numbers(connection, _FIRST_CHANGES, (*keys, after, up_to))
             for record in _records(connection, revisions):
                 for change in record.changes:
@@ -282,7 +280,7 @@ class SqliteArchive:
             middle = up_to - _NEAR if newest_first else after + _NEAR
             spans = [(after, middle), (middle, up_to)]
         found: list[RevisionRecord] = []
-        with self._reading(after) as connection:
+        with self._reading(after, up_to) as connection:
             for span in reversed(spans) if newest_first else spans:
                 room = limit - len(found) if limit else 0
                 if room or not limit:
@@ -292,8 +290,9 @@ class SqliteArchive:
 
     def revision_at(self, time_ms: int) -> int:
         """See `HistoryReader.revision_at`."""
-        with self._reading(self.first_revision) as connection:
-            found, low, high = 0, self.first_revision + 1, self.last_revision
+        with self._reading(0, 0, checked=False) as connection:
+            before, last = _bounds(connection)
+            found, low, high = 0, before + 1, last
             while low <= high:
                 first, last, began_ms = _block(connection, (low + high) // 2, "first, last, time_ms")
                 if began_ms <= time_ms:
@@ -301,23 +300,21 @@ class SqliteArchive:
                 else:
                     high = first - 1
             if not found:
-                return self.first_revision
+                return before
             data, checksum = _block(connection, found, "data, checksum")
             return max(record.revision for record in _checked(data, checksum) if record.time_ms <= time_ms)
 
     @contextmanager
-    def _reading(self, after: int) -> Iterator[sqlite3.Connection]:
-        """A connection with an unchanging picture of an archive that holds what is after `after`."""
+    def _reading(self, after: int, up_to: int, *, checked: bool = True) -> Iterator[sqlite3.Connection]:
+        """A connection with an unchanging picture of an archive that holds `after < r <= up_to`."""
         try:
             with _translated():
                 connection = self._readers.pop() if self._readers else self._connect()
                 try:
                     connection.execute("BEGIN")
-                    (first,) = connection.execute("SELECT first_revision FROM about").fetchone()
-                    if after < first:
-                        raise HistoryNotHeldError(
-                            f"revision {after} is not held by this replica: its archive starts at {first}"
-                        )
+                    if checked:
+                        first, last = _bounds(connection)
+                        require_held(after, up_to, first=first, last=last)
                     yield connection
                 finally:
                     if connection.in_transaction:
@@ -341,6 +338,13 @@ class SqliteArchive:
         )
         connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
         return connection
+
+
+def _bounds(connection: sqlite3.Connection) -> tuple[int, int]:
+    """After which revision the archive begins, and its last."""
+    (first,) = connection.execute("SELECT first_revision FROM about").fetchone()
+    newest = connection.execute("SELECT last FROM blocks ORDER BY first DESC LIMIT 1").fetchone()
+    return first, newest[0] if newest else first
 
 
 def _blocks(records: Sequence[RevisionRecord]) -> Iterator[Sequence[RevisionRecord]]:

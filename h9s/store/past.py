@@ -237,6 +237,15 @@ def _value(item: KeyValue | None) -> bytes | None:
     return None if item is None else item.value
 
 
+def require_held(after: int, up_to: int, *, first: int, last: int) -> None:
+    """Raise HistoryNotHeldError unless an archive of `first < r <= last` has all of `after < r <= up_to`:
+    it may have been cut since somebody decided to read it."""
+    if after < first or up_to > max(after, last):
+        raise HistoryNotHeldError(
+            f"revisions {after} to {up_to} are not held by this replica: its archive has {first} to {last}"
+        )
+
+
 def covered(changes: tuple[Change, ...], keys: KeyRange) -> tuple[Change, ...]:
     """Those of `changes` that are of `keys`."""
     if all(keys.covers(change.key) for change in changes):

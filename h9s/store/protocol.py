@@ -39,8 +39,8 @@ class View(Protocol):
 class HistoryReader(Protocol):
     """The older revisions `first_revision < r <= last_revision`, wherever they are kept.
 
-    Every method may block, and be called from any thread. Raises HistoryNotHeldError for what is no
-    longer there.
+    Every method may block, and be called from any thread. Raises HistoryNotHeldError where a part of
+    what is asked for is not there any more.
     """
 
     @property

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from h9s.errors import HistoryNotHeldError
 from h9s.store.history import revisions_until
 from h9s.store.model import KeyRange, KeyValue, RevisionRecord
-from h9s.store.past import covered
+from h9s.store.past import covered, require_held
 
 
 class MemoryArchive:
@@ -72,10 +71,7 @@ class MemoryArchive:
         self, keys: KeyRange, *, after: int, up_to: int, limit: int = 0, newest_first: bool = False
     ) -> list[RevisionRecord]:
         """See `HistoryReader`."""
-        if after < self.first_revision:
-            raise HistoryNotHeldError(
-                f"revision {after} is not held: the archive starts at {self.first_revision}"
-            )
+        require_held(after, up_to, first=self.first_revision, last=self.last_revision)
         part = self._records[after - self.first_revision : max(0, up_to - self.first_revision)]
         found = [record._replace(changes=covered(record.changes, keys)) for record in part]
         found = [record for record in found if record.changes]

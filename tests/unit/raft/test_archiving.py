@@ -178,6 +178,8 @@ async def test_after_a_restart_the_log_brings_back_what_the_archive_lets_go():
     assert world.files.last_revision == 20
     world.machine.restore(snapshot)
     world.archiving = world.start()
+    assert len(world.archiving.past.records(ALL_KEYS, after=0)) == 10
+    await world.archiving.run()
     assert world.files.last_revision == 10
     world.write(10)
     await world.archiving.run()
@@ -240,6 +242,7 @@ async def test_an_archive_that_shows_its_damage_at_the_start_is_set_aside(caplog
     await world.archiving.run()
     broken, world.files = world.files, MemoryArchive()
     opened = iter((broken, world.files))
+    world.machine.history.release(10)
 
     def fail(revision):
         raise ArchiveDamagedError("malformed")
@@ -248,8 +251,11 @@ async def test_an_archive_that_shows_its_damage_at_the_start_is_set_aside(caplog
     world.open = lambda: next(opened)  # type: ignore[method-assign]
     with caplog.at_level(logging.WARNING):
         world.archiving = world.start()
-    assert "set aside" in caplog.text
+        await world.archiving.run()
+    assert "damaged" in caplog.text
     assert broken.last_revision == 0
+    assert world.archiving.archive is None
+    await world.archiving.run()
     assert world.archiving.archive is world.files
 
 

@@ -195,7 +195,15 @@ def test_a_full_disk_leaves_the_archive_as_it_was(archive):
 
 def test_it_is_read_while_it_is_written(archive):
     archive.append(records(1, 10))
-    with archive._reading(0) as connection:
+    with archive._reading(0, 10) as connection:
         archive.append(records(11, 20))
         assert connection.execute("SELECT max(last) FROM blocks").fetchone() == (10,)
     assert len(archive.records(ALL_KEYS, after=0, up_to=20)) == 20
+
+
+def test_what_was_cut_off_meanwhile_is_an_error_and_not_nothing(archive):
+    archive.append(records(1, 20))
+    archive.cut_after(10)
+    for read in (archive.records, archive.values_before):
+        with pytest.raises(HistoryNotHeldError, match="has 0 to 10"):
+            read(ALL_KEYS, after=5, up_to=15)
