@@ -22,6 +22,8 @@ from h9s.errors import H9sError, InvalidError, NotFoundError
 from h9s.testing.fake_api import FakeApi
 
 START = 1_700_000_000
+#: Between two steps of what happens while a watch is on: seconds, then turns of the event loop.
+_PAUSE, _TURNS = 0.004, 20
 _MEMBER_METHODS = frozenset({"AddReplica", "PromoteReplica", "RemoveReplica", "TransferLeadership"})
 
 
@@ -173,9 +175,19 @@ class FakeCluster(FakeApi):
     def _run_script(self, _server: str, method: str, _request: Message) -> None:
         if method == "Watch" and self._script:
             steps, self._script = self._script, []
-            loop = asyncio.get_running_loop()
-            for number, step in enumerate(steps, start=1):
-                loop.call_later(0.004 * number, step)
+            asyncio.get_running_loop().call_later(_PAUSE, _play, steps, _TURNS)
+
+
+def _play(steps: list[Callable[[], None]], turns: int) -> None:
+    """Each step a while after the one before, and after whatever that one has set off: on a busy machine
+    the pause alone may be over before anything else got its turn."""
+    loop = asyncio.get_running_loop()
+    if turns:
+        loop.call_soon(_play, steps, turns - 1)
+        return
+    steps[0]()
+    if steps[1:]:
+        loop.call_later(_PAUSE, _play, steps[1:], _TURNS)
 
 
 def interrupt() -> None:
