@@ -50,9 +50,10 @@ class FaultInjector:
                 self._power_failure, self._ambush, self._ambush, self._ambush,
             )  # fmt: skip
         return (
-            *alone, self._jump_clock, self._cut, self._mute, self._heal, self._heal, self._heal,
-            self._reset, self._slow_link, self._isolate_leader, self._crash_leader, self._crash_all,
-            self._restart, self._slow_disk, self._power_failure, self._leave, self._pause, self._pause,
+            *alone, self._jump_clock, self._fill_disk, self._cut, self._mute,
+            self._heal, self._heal, self._heal, self._reset, self._slow_link,
+            self._isolate_leader, self._crash_leader, self._crash_all, self._restart, self._slow_disk,
+            self._power_failure, self._leave, self._pause, self._pause,
             self._ambush, self._ambush, self._ambush,
         )  # fmt: skip
 
@@ -156,6 +157,10 @@ class FaultInjector:
         """Ahead or back, seldom by so much that request ids become too old at once."""
         seconds = self._rng.choice((-900.0, -30.0, -1.0, 0.0, 1.0, 30.0, 30.0, 900.0))
         self._replicas.set_clock(self._rng.choice(self._replicas.names), seconds_ahead=seconds)
+
+    async def _fill_disk(self) -> None:
+        name, is_full = self._rng.choice(self._replicas.names), self._rng.random() < 0.5
+        self._replicas.fill_disk(name, full=is_full)
 
     # --- in the middle of things -------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from h9s.clock import LoopClock
 from h9s.raft.archiving import HistorySettings
+from h9s.raft.disk_space import DiskSpace
 from h9s.raft.errors import JournalCorruptError, JournalError, RemovedError, SnapshotCorruptError
 from h9s.raft.journal import Journal, TornTail
 from h9s.raft.journal_recovery import vouched_bytes
@@ -37,6 +38,7 @@ class SimulationFailure(AssertionError):  # noqa: N818 - a finding, not an error
 
 #: The wall time when a life begins, in seconds since 1970.
 EPOCH = 1_700_000_000.0
+_RESERVE_BYTES = 1 << 20
 #: Lines that are kept.
 TRACE_LENGTH = 400
 
@@ -118,6 +120,8 @@ class SimReplicas:
         self._archives = {name: SimArchive(self._disks[name]) for name in names}
         self.may_lose_archives = True
         self.chronicle = Chronicle(self.fail)
+        #: Whose disks are nearly full.
+        self._full_disks: set[str] = set()
         #: The longest that a sync takes, in seconds.
         self.sync_seconds = dict.fromkeys(names, 0.0)
         #: Which life of its disk each one is in.
@@ -169,6 +173,11 @@ class SimReplicas:
             incarnation=self.incarnations[name],
             raft=self._raft_settings,
             settings=self._store_settings,
+            disk=DiskSpace(
+                free_bytes=lambda: 0 if name in self._full_disks else 2 * _RESERVE_BYTES,
+                reserve_bytes=_RESERVE_BYTES,
+                monotonic=self.loop.time,
+            ),
         )
         store.observer = self
         tell = store.membership.on_change
@@ -308,6 +317,7 @@ class SimReplicas:
     async def heal(self, *, latency: float) -> None:
         """Make everything work again, and start who is down."""
         self.network.heal(latency=latency)
+        self._full_disks.clear()
         self.sync_seconds = dict.fromkeys(self.names, 0.0)
         for name, timer in list(self._paused.items()):
             self._resume(name, timer)
@@ -320,6 +330,14 @@ class SimReplicas:
         """Kill a replica as soon as what is being done is done, and start it again after a while."""
         if name in self.stores:
             self._do(self._crash_for(name, down_seconds))
+
+    def fill_disk(self, name: str, *, full: bool) -> None:
+        """Leave less than the reserve on the replica's disk, or give the space back."""
+        self.trace(f"{name}'s disk {'is nearly full' if full else 'has space'}")
+        if full:
+            self._full_disks.add(name)
+        else:
+            self._full_disks.discard(name)
 
     def fail_disk(self, name: str) -> None:
         """The replica's next sync fails: it has to stop at once."""

@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from h9s._pb import api_pb2, log_pb2
-from h9s.errors import H9sError, NotLeaderError, OverloadedError
+from h9s.errors import DiskFullError, H9sError, NotLeaderError, OverloadedError
 from h9s.sim.operations import Fate, Value
 from h9s.sim.replicas import EPOCH, SimReplicas
 from h9s.sim.witness import PREFIX, lease
@@ -149,7 +149,7 @@ class RecordedClient:
             )
             try:
                 outcome = await store.propose(transaction, timeout=self._rng.choice((0.05, 0.2, 1.0)))
-            except (NotLeaderError, OverloadedError) as error:
+            except (NotLeaderError, OverloadedError, DiskFullError) as error:
                 self._log.forget(handle)
                 target = getattr(error, "leader_address", "") or self._any_replica()
                 await asyncio.sleep(0.03)

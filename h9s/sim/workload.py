@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from h9s._pb import api_pb2, log_pb2
-from h9s.errors import H9sError, NotLeaderError
+from h9s.errors import DiskFullError, H9sError, NotLeaderError
 from h9s.raft.replicated_store import ReplicatedStore
 from h9s.sim.replicas import EPOCH, SimReplicas
 from h9s.store.model import FailureKind, Outcome
@@ -153,6 +153,9 @@ class SimClient:
             except NotLeaderError as error:
                 target = error.leader_address or self._any_replica()
                 await asyncio.sleep(0.03)
+            except DiskFullError:
+                await asyncio.sleep(0.1)
+                target = self._any_replica()
             except H9sError:
                 target = self._any_replica()
         return None
