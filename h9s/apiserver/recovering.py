@@ -22,19 +22,23 @@ _PATIENCE = 2.0
 _NEW = "recovered"
 
 
-def answering(settings: Settings, configuration: Configuration | None) -> tuple[list[str], bool]:
+def former_configuration(settings: Settings, report: DataReport) -> Configuration:
+    """Who took part: what the data says, or else, if that was never changed, the settings."""
+    if report.configuration is not None:
+        return report.configuration
+    return Configuration.of(
+        Member(id=replica.id, api_address=replica.api_address, peer_address=replica.peer_address)
+        for replica in settings.replicas
+    )
+
+
+def answering(replica_id: str, configuration: Configuration) -> tuple[list[str], bool]:
     """Which other voters accept connections, and whether they and this replica are a majority."""
-    if configuration is None:
-        addresses = {replica.id: (replica.peer_address, replica.api_address) for replica in settings.replicas}
-    else:
-        addresses = {
-            member.id: (member.peer_address, member.api_address)
-            for member in configuration.members
-            if member.voter
-        }
-    others = [name for name in sorted(addresses) if name != settings.replica_id]
-    reachable = [name for name in others if any(map(_listens, addresses[name]))]
-    return reachable, bool(reachable) and 2 * (len(reachable) + 1) > len(addresses)
+    others = [member for member in configuration.members if member.voter and member.id != replica_id]
+    reachable = [
+        member.id for member in others if _listens(member.peer_address) or _listens(member.api_address)
+    ]
+    return reachable, bool(reachable) and 2 * (len(reachable) + 1) > len(others) + 1
 
 
 def _listens(address: str) -> bool:
@@ -65,7 +69,13 @@ def recover(
     try:
         if new.exists():
             shutil.rmtree(new)
-        revision = write_recovered(new, report, cluster_id=identity.cluster_id, member=member)
+        revision = write_recovered(
+            new,
+            report,
+            cluster_id=identity.cluster_id,
+            member=member,
+            former=former_configuration(settings, report),
+        )
         data_dir.write(folder, identity)
         aside = data_dir.set_aside(folder, name=timestamp(clock), but=_NEW)
         for path in sorted(new.iterdir()):

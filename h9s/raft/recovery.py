@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from h9s.errors import UsageError
-from h9s.raft.configuration import Configuration, Member
+from h9s.raft.configuration import Configuration, Life, Member
 from h9s.raft.founding import found
 from h9s.raft.inspection import DataReport
 from h9s.raft.snapshot_files import SnapshotInfo
@@ -16,11 +16,18 @@ from h9s.raft.versions import FEATURE_LEVEL
 from h9s.store.backup import moved_on
 
 
-def write_recovered(folder: Path, report: DataReport, *, cluster_id: str, member: Member) -> int:
-    """Fill the empty `folder`; the revision at which the cluster goes on. Raises UsageError."""
+def write_recovered(
+    folder: Path, report: DataReport, *, cluster_id: str, member: Member, former: Configuration
+) -> int:
+    """Fill the empty `folder`; the revision at which the cluster goes on. `former`: who took part until now.
+
+    Raises UsageError.
+    """
     term, index = report.last
     if not index:
         raise UsageError("there is no data to recover: neither log nor snapshot")
+    # They are told, if they come back, instead of going on as the old cluster.
+    lives = [Life(other.id, other.incarnation) for other in former.members]
     snapshot = moved_on(report.machine.capture(), seed=report.machine.history_hash)
     snapshot = snapshot._replace(feature_level=FEATURE_LEVEL)
     found(
@@ -30,6 +37,6 @@ def write_recovered(folder: Path, report: DataReport, *, cluster_id: str, member
         replica_id=member.id,
         at=SnapshotInfo(index, term),
         term=max(term, report.journal.term),
-        configuration=Configuration.of([member]).encode(),
+        configuration=Configuration.of([member], retired=[*former.retired, *lives]).encode(),
     )
     return snapshot.revision

@@ -11,7 +11,7 @@ import click
 from h9s.apiserver import data_dir
 from h9s.apiserver.commands.options import tells_errors
 from h9s.apiserver.data_dir import DataIdentity
-from h9s.apiserver.recovering import answering, recover
+from h9s.apiserver.recovering import answering, former_configuration, recover
 from h9s.apiserver.settings import Settings
 from h9s.clock import SystemClock, system_random
 from h9s.errors import DamagedError, UsageError
@@ -158,7 +158,7 @@ def _recover(settings: Settings) -> None:
                 f"the data in {folder} is damaged, go on with another replica's, or restore a backup: "
                 f"{'; '.join(report.faults)}"
             )
-        reachable, enough = answering(settings, report.configuration)
+        reachable, enough = answering(settings.replica_id, former_configuration(settings, report))
         if enough:
             raise UsageError(
                 f"{', '.join(reachable)} can be reached: with this replica that is a majority. Start it "
