@@ -21,6 +21,8 @@ FAULT_SECONDS = 12.0
 _STORMY = 0.3
 #: After healing every replica must be level within this time.
 CATCH_UP_SECONDS = 5.0
+#: In addition, where members come and go: one that lost its disk learns before it has its vote again.
+REJOIN_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ async def _live(seed: int, lines: deque[str]) -> SimResult:
     await injector.run(until=FAULT_SECONDS)
     for task in work:
         await task
-    await _heal_and_compare(replicas, latency)
+    await _heal_and_compare(
+        replicas, latency, within=CATCH_UP_SECONDS + (REJOIN_SECONDS if operator.count else 0.0)
+    )
     _check_survival(replicas, acknowledged)
     for name, store in sorted(replicas.stores.items()):
         await store.look_back(partial(replicas.chronicle.check_all, name))
@@ -123,14 +127,14 @@ async def _live(seed: int, lines: deque[str]) -> SimResult:
     )
 
 
-async def _heal_and_compare(replicas: SimReplicas, latency: float) -> None:
+async def _heal_and_compare(replicas: SimReplicas, latency: float, *, within: float) -> None:
     replicas.trace("everything is healed")
     await replicas.heal(latency=latency)
-    deadline = replicas.loop.time() + CATCH_UP_SECONDS
+    deadline = replicas.loop.time() + within
     while (reason := replicas.disagreement()) and replicas.loop.time() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     if reason:
-        replicas.fail(f"not level {CATCH_UP_SECONDS:g} s after healing: {reason}")
+        replicas.fail(f"not level {within:g} s after healing: {reason}")
 
 
 def _check_survival(replicas: SimReplicas, acknowledged: Acknowledged) -> None:

@@ -315,3 +315,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @mutation("an archive that was left behind begins anew")
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryArchive, "append", lambda self, records: self._records.extend(records))
+
+
+# Those about members register themselves.
+from tests.robustness import mutations_members as mutations_members  # noqa: E402
