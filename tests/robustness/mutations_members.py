@@ -19,12 +19,12 @@ from h9s.sim.replicas import SimReplicas
 from tests.robustness.mutations import mutation
 
 
-@mutation("changes of members wait for one another")
+@mutation("changes of members wait for one another", is_slow=True)
 def _several_changes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Reconfiguration, "_is_settled", property(lambda self: True))
 
 
-@mutation("a replica that lost its disk is somebody else")
+@mutation("a replica that lost its disk is somebody else", is_slow=True)
 def _same_self(patch: pytest.MonkeyPatch) -> None:
     async def wipe(self: SimReplicas, name: str) -> None:
         if name in self.stores:
