@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from h9s.raft import records
 from h9s.raft.errors import SnapshotCorruptError
-from h9s.raft.storage import Storage
+from h9s.raft.storage import AppendFile, Storage
 
 _KEPT = 2
 #: Written between two syncs: a long sync would make those of the journal wait.
@@ -148,17 +148,25 @@ class SnapshotFiles:
         unfinished = f"{_UNFINISHED}{next(self._numbers)}-{info.name}"
         file = self._storage.create(unfinished, preallocate_bytes=0)
         try:
-            unsynced = 0
-            for piece in pieces:
-                file.append(piece)
-                unsynced += len(piece)
-                if unsynced >= _SYNC_BYTES:
-                    file.sync()
-                    unsynced = 0
-            file.sync()
+            _append(file, pieces)
+        except OSError:
+            self._storage.remove(unfinished)
+            raise
         finally:
             file.close()
         self._storage.rename(unfinished, info.name)
+
+
+def _append(file: AppendFile, pieces: Iterable[records.Content]) -> None:
+    """All pieces, synced."""
+    unsynced = 0
+    for piece in pieces:
+        file.append(piece)
+        unsynced += len(piece)
+        if unsynced >= _SYNC_BYTES:
+            file.sync()
+            unsynced = 0
+    file.sync()
 
 
 def _was_cut_short(content: records.Content) -> bool:

@@ -6,6 +6,7 @@ behind is served from the log.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 
@@ -18,6 +19,8 @@ from h9s.raft.snapshot_files import SnapshotFiles, SnapshotInfo
 from h9s.store.snapshot import StateSnapshot, encode
 
 log = logging.getLogger(__name__)
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Snapshotting:
@@ -56,7 +59,7 @@ class Snapshotting:
         return entries >= self._min_entries or (grown >= self._min_bytes and entries > 0)
 
     async def take(self) -> None:
-        """Take one now. Raises JournalError if it cannot be written."""
+        """Take one now, if there is space. Raises JournalError if it cannot be written for another reason."""
         self._is_running = True
         try:
             await self._take()
@@ -80,6 +83,11 @@ class Snapshotting:
         try:
             await self._run_off_loop(write)
         except OSError as error:
+            if error.errno in _NO_SPACE:
+                # The log goes on; the next attempt comes when it has grown as much again.
+                log.warning("there is no space for a snapshot of index %d: %s", index, error)
+                self._last_index, self._bytes_at_last = index, engine.journal.size_bytes
+                return
             raise JournalError(f"the snapshot of index {index} cannot be written: {error}") from error
         engine.journal.compact(self._files.infos()[0].last_index)
         self._last_index, self._bytes_at_last = index, engine.journal.size_bytes

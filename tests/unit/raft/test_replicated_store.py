@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 
 import pytest
@@ -20,6 +21,7 @@ from h9s.raft.archiving import HistorySettings
 from h9s.raft.errors import SafetyError
 from h9s.raft.replicated_store import StoreSettings
 from h9s.raft.settings import RaftSettings
+from h9s.raft.snapshot_files import SnapshotFiles
 from h9s.raft.versions import PeerHello
 from h9s.sim.replicas import SimReplicas
 from h9s.store.model import ALL_KEYS
@@ -405,6 +407,31 @@ async def test_who_wrote_is_told_once_every_replica_understands_it():
     for store in cluster.stores.values():
         past = await store.look_back(lambda past: past)
         assert [record.author for record in past.records(ALL_KEYS, after=0)] == ["", "admin/alice"]
+
+
+@virtual
+async def test_a_snapshot_that_finds_no_space_is_put_off(monkeypatch):
+    settings = StoreSettings(compaction_interval=0.5, snapshot_min_entries=20)
+    cluster = await Cluster(settings=settings).start_all()
+    attempts = []
+
+    def write(*_args: object, **_kwargs: object) -> None:
+        attempts.append(cluster.loop.time())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SnapshotFiles, "write", write)
+        for number in range(30):
+            await cluster.leader.propose(put(f"k{number}"), timeout=1)
+        await asyncio.sleep(5)
+    assert len(attempts) == len(cluster.names)
+    for number in range(30):
+        await cluster.leader.propose(put(f"l{number}"), timeout=1)
+    await asyncio.sleep(5)
+    assert cluster.failures == []
+    assert all(
+        store.node.journal.size_bytes and store._snapshots.infos() for store in cluster.stores.values()
+    )
 
 
 @virtual

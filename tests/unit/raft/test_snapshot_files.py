@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 
 import pytest
@@ -116,3 +118,17 @@ def test_a_file_of_another_replica_is_stored_as_it_came(disk):
     other = SimDisk(random.Random(1))
     files(other).store(INFO, files(disk).content(INFO))
     assert list(files(other).parts(INFO)) == PARTS
+
+
+def test_one_that_there_is_no_space_for_leaves_nothing_behind(disk):
+    kept = files(disk)
+    kept.write(INFO, PARTS)
+
+    def parts():
+        yield PARTS[0]
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space"):
+        kept.write(SnapshotInfo(9, 3), parts())
+    assert kept.infos() == [INFO]
+    assert disk.names() == [INFO.name]
