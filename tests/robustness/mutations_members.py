@@ -1,4 +1,9 @@
-"""Rules about members that can be switched off; see `mutations`."""
+"""Rules about members that can be switched off; see `mutations`.
+
+That acknowledgements count for the life that gave them, that requests are for one life alone, and that a
+configuration is taken back with its entry, takes too rare a schedule: `tests/unit/raft/test_membership.py`
+has those.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,6 @@ import pytest
 
 from h9s.raft.configuration import Configuration
 from h9s.raft.engine import Engine
-from h9s.raft.guard import GuardedTransport
 from h9s.raft.membership import PREFIX, Membership
 from h9s.raft.reconfiguration import Reconfiguration
 from h9s.sim.disk import SimDisk
@@ -52,22 +56,6 @@ def _remembered(patch: pytest.MonkeyPatch) -> None:
         configure(self, **others)
 
     patch.setattr(Engine, "configure", remembering)
-
-
-@mutation("an acknowledgement counts for the life that gave it", seeds=400, is_slow=True)
-def _any_life(patch: pytest.MonkeyPatch) -> None:
-    counts = GuardedTransport._counts
-
-    def of_any_life(self: GuardedTransport, name: str, kind: str, message: Any) -> bool:
-        is_known = self._membership.effective.get(name) is not None
-        return counts(self, name, kind, message) or (kind == "append_ack" and is_known)
-
-    patch.setattr(GuardedTransport, "_counts", of_any_life)
-
-
-@mutation("a configuration is taken back when its entry is cut", seeds=400, is_slow=True)
-def _never_taken_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Membership, "cut", lambda self, index: None)
 
 
 @mutation("a configuration counts from when it is appended", is_slow=True)
