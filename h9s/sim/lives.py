@@ -21,4 +21,4 @@ def run_seeds(seeds: Iterable[int], *, processes: int) -> Iterable[SimResult]:
 
 def be_quiet() -> None:
     """Warnings of replicas are what the simulation is made of; what matters is in the trace."""
-    logging.getLogger("h9s").setLevel(logging.ERROR)
+    logging.getLogger("h9s").setLevel(logging.CRITICAL)

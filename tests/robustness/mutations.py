@@ -40,16 +40,20 @@ class Mutation:
     seeds: int = 100
     #: It takes many schedules: not for every run of the tests.
     is_slow: bool = False
+    #: The test that fails for sure, where no schedule can be relied upon to.
+    unit_test: str = ""
 
 
 MUTATIONS: list[Mutation] = []
 
 
-def mutation(name: str, *, seeds: int = 100, is_slow: bool = False) -> Callable[[Patch], Patch]:
+def mutation(
+    name: str, *, seeds: int = 100, is_slow: bool = False, unit_test: str = ""
+) -> Callable[[Patch], Patch]:
     """Register a patch."""
 
     def register(patch: Patch) -> Patch:
-        MUTATIONS.append(Mutation(name, patch, seeds, is_slow))
+        MUTATIONS.append(Mutation(name, patch, seeds, is_slow or bool(unit_test), unit_test))
         return patch
 
     return register
@@ -81,7 +85,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SimAppendFile, "sync", lambda self: self._disk.synced())
 
 
-@mutation("entries are on disk before they are acknowledged", seeds=1000, is_slow=True)
+# Whoever hears of the commit syncs: all that acknowledged have to lose power in the message's time.
+@mutation(
+    "entries are on disk before they are acknowledged",
+    seeds=400,
+    unit_test="tests/unit/raft/test_guard_follower.py::test_later_entries_of_the_same_term_are_synced_before_they_are_acknowledged_too",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     send = GuardedTransport.send
 
@@ -142,7 +151,12 @@ def _altering(patch: pytest.MonkeyPatch, kind: str, alter: Callable[[Any, Any], 
     patch.setattr(GuardedTransport, "receive", receive_altered)
 
 
-@mutation("acknowledgements of another term do not count", seeds=2000, is_slow=True)
+# What was acknowledged in an older term has to be replaced meanwhile by another leader's, and this leader
+# elected again, all within the second that a message may be late.
+@mutation(
+    "acknowledgements of another term do not count",
+    unit_test="tests/unit/raft/test_guard_leader.py::test_an_acknowledgement_of_an_older_term_is_ignored",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     def renew(guard: Any, message: Any) -> None:
         message.term = guard._engine.term
@@ -150,12 +164,20 @@ def _(patch: pytest.MonkeyPatch) -> None:
     _altering(patch, "append_ack", renew)
 
 
-@mutation("rejections older than the last probe do not count", seeds=2000, is_slow=True)
+# It costs time, not safety: every stale rejection sends the leader back, and every new one forth.
+@mutation(
+    "rejections older than the last probe do not count",
+    unit_test="tests/unit/raft/test_guard_leader.py::test_a_rejection_older_than_the_last_probe_is_ignored",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     _altering(patch, "append_ack", lambda guard, message: guard._probe.clear())
 
 
-@mutation("a member has one vote", seeds=2000, is_slow=True)
+# A vote has to come twice to one of two candidates of one term among five, after both had consent.
+@mutation(
+    "a member has one vote",
+    unit_test="tests/unit/raft/test_guard_leader.py::test_a_member_has_one_vote",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     _altering(patch, "vote_granted", lambda guard, message: guard._voters.clear())
 
@@ -165,12 +187,20 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(GuardedTransport, "_tell_term", lambda self, name: None)
 
 
-@mutation("a new leader knows what it has sent", seeds=400, is_slow=True)
+# It takes followers that acknowledge nothing, not even a heartbeat, and more in the log than fits the window.
+@mutation(
+    "a new leader knows what it has sent",
+    unit_test="tests/unit/raft/test_guard_leader.py::test_a_new_leader_with_a_long_log_sends_the_entry_of_its_term_at_once",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "_first_in_flight", lambda self, name: self.match_index(name) + 1)
 
 
-@mutation("a broken connection's messages are sent again", seeds=400, is_slow=True)
+# It costs time, not safety: the next heartbeat does not fit, and the follower says so.
+@mutation(
+    "a broken connection's messages are sent again",
+    unit_test="tests/unit/raft/test_guard_leader.py::test_a_new_connection_sends_again_what_was_not_acknowledged",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(GuardedTransport, "connected", lambda self, name: self._onNodeConnected(member(name)))
 
@@ -189,7 +219,11 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Snapshotting, "_take", cut_first)
 
 
-@mutation("a snapshot is acknowledged once it is installed", seeds=400, is_slow=True)
+# All that the snapshot holds is committed: what comes of it is a follower that waits for the next leader.
+@mutation(
+    "a snapshot is acknowledged once it is installed",
+    unit_test="tests/unit/raft/test_install.py::test_a_snapshot_is_not_acknowledged_before_it_is_on_disk",
+)
 def _(patch: pytest.MonkeyPatch) -> None:
     take_part = SnapshotInstaller.take_part
 
@@ -315,7 +349,3 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @mutation("an archive that was left behind begins anew")
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryArchive, "append", lambda self, records: self._records.extend(records))
-
-
-# Those about members register themselves.
-from tests.robustness import mutations_members as mutations_members  # noqa: E402

@@ -93,6 +93,27 @@ def test_a_snapshot_travels_part_by_part_as_the_follower_asks(leader):
     assert leader.replica.engine.match_index("r2") == 30
 
 
+def test_a_snapshot_is_not_acknowledged_before_it_is_on_disk(leader, monkeypatch):
+    follower = End()
+    said_before_storing = []
+    store = follower.files.store
+
+    def store_and_look(info, content):
+        said_before_storing.extend(follower.taken("install_ack"))
+        store(info, content)
+
+    monkeypatch.setattr(follower.files, "store", store_and_look)
+    leader.installer.needed_by("r2")
+    said = []
+    while sent := leader.taken("install_snapshot"):
+        follower.installer.take_part("r2", sent[0])
+        for ack in follower.taken("install_ack"):
+            said.append(ack)
+            leader.installer.take_ack("r2", ack)
+    assert not any(ack.installed for ack in said_before_storing)
+    assert [ack.installed for ack in said][-1:] == [True]
+
+
 def test_a_transfer_goes_on_where_it_broke_off(leader):
     follower = End()
     leader.installer.needed_by("r2")
