@@ -104,10 +104,10 @@ class Past:
     @property
     def first_revision(self) -> int:
         """The oldest revision that can be read here."""
-        archive = self._archive
-        held = (
-            self._recent_revision if archive is None else min(archive.first_revision, self._recent_revision)
-        )
+        archive, held = self._archive, self._recent_revision
+        # It may have been cut, or begun anew, since this was made.
+        if archive is not None and archive.last_revision >= held:
+            held = min(archive.first_revision, held)
         return max(held, self._compact_revision)
 
     def view(self, revision: int, keys: KeyRange) -> PastView:

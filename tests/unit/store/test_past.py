@@ -64,6 +64,18 @@ def test_an_archive_that_does_not_reach_what_is_in_memory_is_not_read():
         Past(told.machine, archive).view(1, ALL_KEYS)
 
 
+def test_an_archive_that_begins_anew_while_it_is_read_holds_nothing():
+    told = Told([([put(KEYS[0])], 1)] * 6)
+    archive = MemoryArchive()
+    told.release(archive, archived=4, released=4)
+    past = Past(told.machine, archive)
+    assert past.first_revision == 0
+    archive.set_aside()
+    assert past.first_revision == 4
+    with pytest.raises(HistoryNotHeldError, match="starts at revision 4"):
+        past.view(1, ALL_KEYS)
+
+
 def test_a_moment_before_the_history_is_an_error_unless_there_was_nothing_before():
     told = Told([([put(KEYS[0])], 1)] * 4)
     assert Past(told.machine, None).revision_at(0) == 0
