@@ -157,6 +157,7 @@ def set_aside(data_dir: Path, *, name: str, but: str = "") -> Path:
             if path.name not in (FILE_NAME, SET_ASIDE, but):
                 path.rename(target / path.name)
         sync_folder(target)
+        sync_folder(target.parent)
         sync_folder(data_dir)
     except OSError as error:
         raise UsageError(f"cannot set the content of {data_dir} aside: {error.strerror}") from error

@@ -13,9 +13,11 @@ from h9s.apiserver.settings import Settings
 from h9s.clock import Clock
 from h9s.errors import UsageError
 from h9s.raft.configuration import Configuration, Member
-from h9s.raft.inspection import DataReport
+from h9s.raft.inspection import JOURNAL, SNAPSHOTS, DataReport
 from h9s.raft.links import split_address
 from h9s.raft.recovery import write_recovered
+from h9s.raft.snapshot_files import SnapshotFiles
+from h9s.raft.storage import FileStorage
 
 #: How long a replica may take to accept a connection, in seconds.
 _PATIENCE = 2.0
@@ -55,7 +57,8 @@ def recover(
     """Exchange the replica's data for that of a cluster of its own, in which it is `identity`.
 
     Gives the revision at which that goes on, and where the old data is. Interrupted in the middle it
-    leaves a replica of a new incarnation without a vote, and the old data aside. Raises UsageError.
+    leaves a replica of a new incarnation without a vote, and what `finish_interrupted` needs. Raises
+    UsageError.
     """
     folder = settings.data_dir
     new = folder / _NEW
@@ -77,11 +80,41 @@ def recover(
             former=former_configuration(settings, report),
         )
         data_dir.write(folder, identity)
-        aside = data_dir.set_aside(folder, name=timestamp(clock), but=_NEW)
-        for path in sorted(new.iterdir()):
-            path.rename(folder / path.name)
-        new.rmdir()
-        data_dir.sync_folder(folder)
+        aside = _exchange(folder, clock)
     except OSError as error:
         raise UsageError(f"cannot exchange the content of {folder}: {error}") from error
     return revision, aside
+
+
+def finish_interrupted(folder: Path, identity: DataIdentity, *, clock: Clock) -> bool:
+    """Finish the exchange that an interrupted `recover` began; whether there was one. Raises UsageError."""
+    snapshots = folder / _NEW / SNAPSHOTS
+    if not snapshots.is_dir():
+        return False
+    files = SnapshotFiles(FileStorage(snapshots), identity=identity.cluster_id)
+    latest = files.latest()
+    encoded = files.configuration_of(files.content(latest), name=latest.name) if latest else b""
+    member = Configuration.decode(encoded).get(identity.replica_id)
+    if member is None or member.incarnation != identity.incarnation:
+        # Nothing had been exchanged: the identity comes first.
+        return False
+    try:
+        _exchange(folder, clock)
+    except OSError as error:
+        raise UsageError(f"cannot exchange the content of {folder}: {error}") from error
+    return True
+
+
+def _exchange(folder: Path, clock: Clock) -> Path:
+    """Put the new data in the place of the old, which goes aside; snapshots last: they say whose it is."""
+    new, aside = folder / _NEW, folder / data_dir.SET_ASIDE
+    if (new / JOURNAL).is_dir():
+        aside = data_dir.set_aside(folder, name=timestamp(clock), but=_NEW)
+        (new / JOURNAL).rename(folder / JOURNAL)
+        data_dir.sync_folder(folder)
+        data_dir.sync_folder(new)
+    (new / SNAPSHOTS).rename(folder / SNAPSHOTS)
+    data_dir.sync_folder(folder)
+    new.rmdir()
+    data_dir.sync_folder(folder)
+    return aside

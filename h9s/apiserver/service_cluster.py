@@ -73,6 +73,7 @@ class ClusterService(Service, cluster_pb2_grpc.ClusterServicer):
     ) -> None:
         """The whole state in records, of one revision."""
         authorize_backup(caller)
+        self._store.require_current()
         if not request.stale_ok:
             await self._store.read_barrier(timeout=self.request_timeout)
         header = backup_pb2.BackupHeader(

@@ -84,8 +84,13 @@ def _inspect_snapshots(report: DataReport, folder: Path, cluster_id: str) -> Non
 
 
 def _replay_log(report: DataReport) -> None:
-    start = report.snapshots[-1].last_index if report.snapshots else 0
+    start, term = report.snapshots[-1] if report.snapshots else (0, 0)
     entries = report.journal.entries
+    if any(entry.index == start and entry.term != term for entry in entries):
+        # The snapshot was sent by another replica, and contradicts what follows: see `Journal.start_at`.
+        return
+    if report.snapshots and not entries:
+        raise JournalError(f"there is {report.snapshots[-1].name}, and no log")
     if entries and entries[0].index > start + 1:
         raise JournalError(
             f"the log begins at index {entries[0].index}, and there is no snapshot of what was before"

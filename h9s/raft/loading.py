@@ -18,16 +18,23 @@ def load(
     committed. Raises JournalCorruptError, SnapshotCorruptError."""
     latest = snapshots.latest()
     snapshots.verify(but=latest)
+    had_log = len(journal) > 0
+    if had_log and journal[0].index > (latest.last_index if latest else 0) + 1:
+        raise JournalCorruptError(
+            f"the log begins at index {journal[0].index}, and there is no snapshot of what was before"
+        )
     if latest is None:
         membership.rebase(0, None, journal)
-        if len(journal) and journal[0].index > 1:
-            raise JournalCorruptError(
-                f"the log begins at index {journal[0].index}, and there is no snapshot of what was before"
-            )
         return
     content = snapshots.content(latest)
-    machine.restore(decode(snapshots.parts_of(content, name=latest.name)))
-    journal.start_at(latest.last_index, latest.last_term)
     encoded = snapshots.configuration_of(content, name=latest.name)
     configuration = Configuration.decode(encoded) if encoded else None
+    if not had_log:
+        membership.rebase(latest.last_index, configuration, ())
+        if membership.self_member is not None:
+            raise JournalCorruptError(
+                f"there is {latest.name}, and no log: what this replica had promised is not known any more"
+            )
+    machine.restore(decode(snapshots.parts_of(content, name=latest.name)))
+    journal.start_at(latest.last_index, latest.last_term)
     membership.rebase(latest.last_index, configuration, journal)

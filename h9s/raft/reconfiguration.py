@@ -189,6 +189,8 @@ class Reconfiguration:
             hello = self._own if own else self._hellos.get(member.id)
             if hello is None:
                 continue
+            if (member.id, hello.incarnation) in before.retired:
+                continue
             if hello.incarnation and hello.incarnation != member.incarnation:
                 return before.with_incarnation(member.id, hello.incarnation)
             if hello.incarnation == member.incarnation and _has_moved(member, hello):

@@ -68,6 +68,8 @@ class FileStorage:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        # A folder that is lost takes along what was synced in it.
+        _sync_folder(folder.parent)
 
     def names(self) -> list[str]:
         """See `Storage.names`."""
@@ -112,11 +114,15 @@ class FileStorage:
         self._sync_names()
 
     def _sync_names(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(self._folder)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 class _PreallocatedFile:

@@ -11,7 +11,7 @@ import click
 from h9s.apiserver import data_dir
 from h9s.apiserver.commands.options import tells_errors
 from h9s.apiserver.data_dir import DataIdentity
-from h9s.apiserver.recovering import answering, former_configuration, recover
+from h9s.apiserver.recovering import answering, finish_interrupted, former_configuration, recover
 from h9s.apiserver.settings import Settings
 from h9s.clock import SystemClock, system_random
 from h9s.errors import DamagedError, UsageError
@@ -152,6 +152,11 @@ def _recover(settings: Settings) -> None:
     identity = data_dir.require(folder, cluster_id=settings.cluster_id, replica_id=settings.replica_id)
     with ExitStack() as stack:
         stack.enter_context(data_dir.locked(folder))
+        if finish_interrupted(folder, identity, clock=SystemClock()):
+            click.echo(
+                f"finished what was interrupted; the old data is kept in {folder / data_dir.SET_ASIDE}"
+            )
+            return
         report = inspect(folder, cluster_id=identity.cluster_id, replica_id=identity.replica_id)
         if report.faults:
             raise DamagedError(

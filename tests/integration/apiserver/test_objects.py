@@ -8,7 +8,7 @@ import grpc.aio
 import pytest
 
 from h9s import pki
-from h9s._pb import api_pb2, api_pb2_grpc, core_pb2, log_pb2
+from h9s._pb import api_pb2, api_pb2_grpc, cluster_pb2, cluster_pb2_grpc, core_pb2, log_pb2
 from h9s.client import BatchingClient, EventType, operations
 from h9s.errors import (
     AlreadyExistsError,
@@ -200,6 +200,7 @@ async def test_a_replica_that_is_still_getting_the_state_answers_no_read_and_beg
             stub.Get(api_pb2.GetRequest(key=key, stale_ok=True)),
             stub.List(api_pb2.ListRequest(key=pods, stale_ok=True)),
             stub.Watch(api_pb2.WatchRequest(key=pods)).read(),
+            cluster_pb2_grpc.ClusterStub(channel).Backup(cluster_pb2.BackupRequest(stale_ok=True)).read(),
         ):
             with pytest.raises(grpc.aio.AioRpcError, match="still getting") as caught:
                 await call

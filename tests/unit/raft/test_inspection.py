@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from h9s._pb import api_pb2, log_pb2
@@ -81,3 +83,22 @@ def test_a_log_without_its_beginning_is_a_fault(tmp_path):
     journal._destroy()
     report = inspect(tmp_path / "other", cluster_id="c1", replica_id="r1")
     assert "the log begins at index 9" in report.faults[0]
+
+
+def test_what_contradicts_a_snapshot_that_was_sent_does_not_count(tmp_path):
+    """Power was lost between storing the snapshot and dropping the entries."""
+    fill(tmp_path)
+    machine = StateMachine()
+    machine.apply(log_pb2.LogEntry.FromString(entry(9)[1:]))
+    files = SnapshotFiles(FileStorage(tmp_path / SNAPSHOTS), identity="c1")
+    files.write(SnapshotInfo(3, 7), encode(machine.capture()))
+    report = inspect(tmp_path, cluster_id="c1", replica_id="r1")
+    assert (report.last, report.faults) == ((7, 3), [])
+    assert report.machine.capture() == machine.capture()
+
+
+def test_a_snapshot_without_a_log_is_a_fault(tmp_path):
+    fill(tmp_path, snapshot_at=3)
+    shutil.rmtree(tmp_path / JOURNAL)
+    (fault,) = inspect(tmp_path, cluster_id="c1", replica_id="r1").faults
+    assert "and no log" in fault

@@ -283,10 +283,10 @@ def test_a_new_files_name_is_made_durable(tmp_path, monkeypatch):
         lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")),
     )
     FileStorage(tmp_path).create("a", preallocate_bytes=0).close()
-    assert str(tmp_path) in synced
+    assert {str(tmp_path), str(tmp_path.parent)} <= set(synced)
     synced.clear()
     FileStorage(tmp_path).remove("a")
-    assert synced == [str(tmp_path)]
+    assert synced[-1] == str(tmp_path)
 
 
 def test_a_real_disk_that_fails_is_fatal(tmp_path, monkeypatch):

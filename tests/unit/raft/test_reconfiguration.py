@@ -297,6 +297,31 @@ async def test_the_old_disk_of_a_replica_that_came_back_without_it_is_not_believ
 
 
 @virtual
+async def test_the_disk_of_a_later_life_is_not_believed_either_and_does_the_leader_no_harm():
+    cluster = await Cluster().start_all()
+    name = cluster.followers[0].replica_id
+    await cluster.wipe(name)
+    await cluster.settle()
+    old, life = cluster._disks[name], cluster.incarnations[name]
+    cluster._damage = lambda _: None
+    await cluster.wipe(name)
+    await cluster.settle()
+    await cluster.crash(name)
+    leader = cluster.leader
+    (other,) = (store.replica_id for store in cluster.followers)
+    cluster.network.cut(other, name)
+    cluster._disks[name] = old
+    cluster.incarnations[name] = life
+    cluster.network.hellos[name] = cluster.network.hellos[name]._replace(incarnation=life)
+    cluster.dismissed.add(name)
+    await cluster.start(name)
+    async with asyncio.timeout(20):
+        while name not in cluster.retired:
+            await asyncio.sleep(0.01)
+    assert (cluster.leader, cluster.failures) == (leader, [])
+
+
+@virtual
 async def test_a_new_address_is_taken_over():
     cluster = await Cluster().start_all()
     name = cluster.followers[0].replica_id
