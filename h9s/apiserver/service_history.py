@@ -13,7 +13,7 @@ from h9s.apiserver.listing import ContinueToken, write_object
 from h9s.apiserver.moments import revision_at
 from h9s.apiserver.selection import Objects, Selection, select
 from h9s.clock import Clock
-from h9s.errors import HistoryNotHeldError, InvalidError
+from h9s.errors import FutureRevisionError, HistoryNotHeldError, InvalidError
 from h9s.pki import Identity
 from h9s.store.model import Change, KeyRange, KeyValue, RevisionRecord
 from h9s.store.past import Difference, Past
@@ -69,6 +69,10 @@ class HistoryService(Service, history_pb2_grpc.HistoryServicer):
         if last and last < first:
             raise InvalidError(f"revision {last} is before revision {first}: a difference goes forward")
         await self._catch_up(request.stale_ok, (first, last), context)
+        if last > self._store.revision:
+            raise FutureRevisionError(
+                f"revision {last} does not exist yet: the latest is {self._store.revision}"
+            )
         return await self._store.look_back(lambda past: _differences(past, selection, first, last, after))
 
     async def _catch_up(self, stale_ok: bool, revisions: Sequence[int], context: ServicerContext) -> None:

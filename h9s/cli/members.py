@@ -10,6 +10,7 @@ import click
 from h9s._pb import cluster_pb2
 from h9s.cli.options import DURATION, command, pass_session
 from h9s.cli.session import CommandError, Session
+from h9s.errors import NotFoundError
 
 if TYPE_CHECKING:
     from h9s.client.client import Client
@@ -36,14 +37,18 @@ def ADD(
     changes nothing.
     """
 
-    async def work(client: Client) -> None:
-        await client.members.add(replica_id, api_address=api_address, peer_address=peer_address)
+    async def work(client: Client) -> bool:
+        replicas = await client.members.add(replica_id, api_address=api_address, peer_address=peer_address)
         if wait:
             await _until_caught_up(client, replica_id, timeout=timeout)
+        return any(replica.voter for replica in replicas if replica.id == replica_id)
 
-    session.run(work)
+    votes = session.run(work)
     click.echo(f"replica/{replica_id} added{' and level with the others' if wait else ''}")
-    click.echo(f"it learns; `howbectl cluster promote {replica_id}` makes it a voter", err=True)
+    if votes:
+        click.echo("it takes part already, and is a voter", err=True)
+    else:
+        click.echo(f"it learns; `howbectl cluster promote {replica_id}` makes it a voter", err=True)
 
 
 @command("promote")
@@ -66,7 +71,17 @@ def REMOVE(session: Session, replica_id: str) -> None:
 
     Refused if the voters that can be reached would be no majority after it. A leader hands over first.
     """
-    session.run(lambda client: client.members.remove(replica_id))
+
+    async def work(client: Client) -> None:
+        status = await _leaders_status(client)
+        known = [replica.id for replica in status.replicas]
+        if status.role == "leader" and replica_id not in known:
+            raise NotFoundError(
+                f"there is no replica {replica_id} in this cluster; there are {', '.join(known)}"
+            )
+        await client.members.remove(replica_id)
+
+    session.run(work)
     click.echo(f"replica/{replica_id} removed")
 
 
@@ -75,8 +90,16 @@ def REMOVE(session: Session, replica_id: str) -> None:
 @pass_session
 def TRANSFER_LEADER(session: Session, replica_id: str) -> None:
     """Let another replica lead: that one, or any that has everything."""
-    session.run(lambda client: client.members.transfer_leadership(replica_id))
-    click.echo(f"replica/{replica_id} leads" if replica_id else "another replica leads")
+
+    async def work(client: Client) -> str:
+        await client.members.transfer_leadership(replica_id)
+        if replica_id:
+            return replica_id
+        status = await _leaders_status(client)
+        return status.replica_id if status.role == "leader" else ""
+
+    leader = session.run(work)
+    click.echo(f"replica/{leader} leads" if leader else "another replica leads")
 
 
 async def _until_caught_up(client: Client, replica_id: str, *, timeout: float) -> None:

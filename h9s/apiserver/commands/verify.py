@@ -76,7 +76,9 @@ def _verify_data(settings: Settings, config_path: Path) -> None:
 
 def _lines(report: DataReport) -> list[str]:
     journal = report.journal
-    lines = [f"term {journal.term}, voted for {journal.voted_for or 'nobody'}"]
+    lines = []
+    if journal.segments or not report.faults:
+        lines.append(f"term {journal.term}, voted for {journal.voted_for or 'nobody'}")
     lines += [
         f"{segment.name}: {segment.size_bytes} bytes, entries up to {segment.last_index}"
         for segment in journal.segments

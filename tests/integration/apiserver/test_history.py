@@ -136,6 +136,10 @@ async def test_a_difference_is_between_two_states_not_a_list_of_writes(archived)
         assert until == ["gone", "new"]
         with pytest.raises(InvalidError, match="goes forward"):
             await anext(client.history.differences(api_pb2.ObjectKey(), from_revision=start, to_revision=1))
+        with pytest.raises(FutureRevisionError, match="does not exist yet"):
+            await anext(
+                client.history.differences(api_pb2.ObjectKey(), from_revision=start, to_revision=10**6)
+            )
 
 
 async def test_many_differences_come_in_pages():

@@ -46,14 +46,31 @@ def test_waiting_ends(cluster: FakeCluster, howbectl: Howbectl) -> None:
         ("promote r4", cluster_pb2.PromoteReplicaRequest(id="r4"), "replica/r4 promoted\n"),
         ("remove r4", cluster_pb2.RemoveReplicaRequest(id="r4"), "replica/r4 removed\n"),
         ("transfer-leader r2", cluster_pb2.TransferLeadershipRequest(id="r2"), "replica/r2 leads\n"),
-        ("transfer-leader", cluster_pb2.TransferLeadershipRequest(), "another replica leads\n"),
+        ("transfer-leader", cluster_pb2.TransferLeadershipRequest(), "replica/r1 leads\n"),
     ],
 )
 def test_what_is_asked_goes_to_the_leader(cluster, howbectl, line, request_, output):
     cluster.replicas = [cluster_pb2.Replica(id=f"r{number}", voter=True) for number in range(3)]
+    leader = status("r1")
+    leader.replicas.add(id="r4", api_address="d:1")
+    cluster.statuses = dict.fromkeys(cluster.servers, leader)
     result = howbectl(f"cluster {line}")
     assert (result.exit_code, result.stdout, result.stderr) == (0, output, "")
     assert cluster.member_requests == [request_]
+
+
+def test_what_does_not_take_part_cannot_be_removed(cluster: FakeCluster, howbectl: Howbectl) -> None:
+    cluster.statuses = dict.fromkeys(cluster.servers, status("r1"))
+    result = howbectl("cluster remove r9")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "there is no replica r9 in this cluster; there are r1, r2, r3" in result.stderr
+    assert not cluster.member_requests
+
+
+def test_adding_a_voter_says_that_it_is_one(cluster: FakeCluster, howbectl: Howbectl) -> None:
+    cluster.replicas = [cluster_pb2.Replica(id="r2", voter=True)]
+    result = howbectl("cluster add r2 --api-address b:1 --peer-address b:2")
+    assert (result.exit_code, result.stderr) == (0, "it takes part already, and is a voter\n")
 
 
 def test_an_even_number_of_voters_is_remarked_upon(cluster: FakeCluster, howbectl: Howbectl) -> None:
