@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,10 +210,15 @@ class Replicas:
     def fill_disk(self, replica_id: str, *, leave_bytes: int) -> None:
         """Take the space on its small disk, but for so much."""
         data_dir = self.replicas[replica_id].data_dir
-        stat = os.statvfs(data_dir)
-        taken = max(0, stat.f_bavail * stat.f_frsize - leave_bytes)
         with (data_dir / _BALLAST).open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, taken))
+            for _ in range(10):
+                stat = os.statvfs(data_dir)
+                free = stat.f_bavail * stat.f_frsize
+                # The replica goes on writing meanwhile, and may be faster.
+                with suppress(OSError):
+                    os.posix_fallocate(file.fileno(), 0, max(1, free - leave_bytes))
+                    return
+                file.truncate(0)
 
     def empty_disk(self, replica_id: str) -> None:
         """Give the space back."""

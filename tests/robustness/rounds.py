@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -223,5 +224,8 @@ async def run_rounds(folder: Path, *, seed: int, faults: int, report: Report, pe
                 await one.run(faults=min(per_round, faults - injector.count), report=report)
             except* ReplicaError as group:
                 report.failures += [str(error) for error in group.exceptions]
+            except* Exception as group:  # noqa: BLE001 - see below
+                # Whatever ended the round is a finding, about the replicas or about what strikes them.
+                report.failures += traceback.format_exception(group)
             if report.failures:
                 report.failures.append("what happened last: " + "; ".join(injector.trace[-20:]))
