@@ -41,6 +41,7 @@ class HistoryService(Service, history_pb2_grpc.HistoryServicer):
         self, request: history_pb2.ResolveRequest, _caller: Identity, context: ServicerContext
     ) -> history_pb2.ResolveResponse:
         """The latest revision at a time. Raises CompactedError, HistoryNotHeldError."""
+        self._store.require_current()
         if not request.stale_ok:
             await self._store.read_barrier(timeout=self.timeout(context))
         return history_pb2.ResolveResponse(revision=await revision_at(self._store, request.at_ms))

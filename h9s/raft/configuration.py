@@ -117,6 +117,7 @@ class Configuration:
         self._refuse_retired(replica_id, incarnation)
         existing = self.get(replica_id)
         if existing is None:
+            self._require_free(api_address, peer_address)
             return self._with(
                 Member(
                     id=replica_id,
@@ -175,6 +176,12 @@ class Configuration:
         """Which voters cannot be reached, if those that can are no majority; else nobody."""
         missing = tuple(voter for voter in self.voters if voter not in reachable)
         return missing if 2 * len(missing) >= len(self.voters) else ()
+
+    def _require_free(self, api_address: str, peer_address: str) -> None:
+        for member in self.members:
+            taken = ({member.api_address, member.peer_address} & {api_address, peer_address}) - {""}
+            if taken:
+                raise AlreadyExistsError(f"{' and '.join(sorted(taken))} belongs to replica {member.id}")
 
     def _member(self, replica_id: str) -> Member:
         member = self.get(replica_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ from h9s.store.snapshot import StateSnapshot
 from h9s.store.state_machine import FORMAT_VERSION, StateMachine
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 #: How long a leader that shuts down waits for a follower to take over.
 _HAND_OVER_SECONDS = 1.0
@@ -386,6 +389,7 @@ class ReplicatedStore:
 
     def _role_changed(self, role: Role) -> None:
         LEADER_CHANGES.inc()
+        log.info("term %d: %s", role.term, _describe(role))
         if role.role != "leader":
             self._installer.stop_sending()
         if not role.ready:
@@ -463,3 +467,11 @@ def _founding(addresses: Mapping[str, ReplicaAddress]) -> Configuration:
         Member(id=name, api_address=address.api, peer_address=address.peer)
         for name, address in addresses.items()
     )
+
+
+def _describe(role: Role) -> str:
+    if role.role == "leader":
+        return "this replica leads" if role.ready else "this replica is elected"
+    if role.role == "candidate":
+        return "this replica stands for election"
+    return f"this replica follows {role.leader_id}" if role.leader_id else "no leader is known"

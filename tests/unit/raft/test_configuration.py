@@ -174,3 +174,11 @@ def majorities(configuration: Configuration) -> list[set[tuple[str, int]]]:
         for size in range(len(voters) // 2 + 1, len(voters) + 1)
         for some in itertools.combinations(voters, size)
     ]
+
+
+@pytest.mark.parametrize("taken", ["r2:1", "r2:2"])
+def test_an_address_that_another_member_has_is_refused(taken: str):
+    with pytest.raises(AlreadyExistsError, match=f"{taken} belongs to replica r2"):
+        THREE.with_learner("r4", api_address=taken, peer_address="r4:2")
+    with pytest.raises(AlreadyExistsError, match="belongs to replica r2"):
+        THREE.with_learner("r4", api_address="r4:1", peer_address=taken)
