@@ -89,7 +89,7 @@ def _replay_log(report: DataReport) -> None:
     if any(entry.index == start and entry.term != term for entry in entries):
         # The snapshot was sent by another replica, and contradicts what follows: see `Journal.start_at`.
         return
-    if report.snapshots and not entries:
+    if report.snapshots and not entries and report.journal.term < term:
         raise JournalError(f"there is {report.snapshots[-1].name}, and no log")
     if entries and entries[0].index > start + 1:
         raise JournalError(

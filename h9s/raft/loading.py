@@ -31,7 +31,8 @@ def load(
     configuration = Configuration.decode(encoded) if encoded else None
     if not had_log:
         membership.rebase(latest.last_index, configuration, ())
-        if membership.self_member is not None:
+        # A log may well be empty: all of it is in the snapshot. Its term is then not an older one.
+        if membership.self_member is not None and journal.getCurrentTerm() < latest.last_term:
             raise JournalCorruptError(
                 f"there is {latest.name}, and no log: what this replica had promised is not known any more"
             )

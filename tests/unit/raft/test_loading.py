@@ -8,7 +8,7 @@ import pytest
 
 from h9s.raft.configuration import Configuration, Member
 from h9s.raft.errors import JournalCorruptError
-from h9s.raft.inspection import JOURNAL, SNAPSHOTS
+from h9s.raft.inspection import JOURNAL, SNAPSHOTS, inspect
 from h9s.raft.journal import Journal
 from h9s.raft.loading import load
 from h9s.raft.membership import Membership
@@ -59,3 +59,17 @@ def test_a_member_that_lost_its_log_does_not_go_on_with_the_snapshot(tmp_path):
             loaded(tmp_path)
     machine, _ = loaded(tmp_path, incarnation=4711)
     assert machine.revision == 2
+
+
+def test_a_log_that_is_empty_because_the_snapshot_has_all_of_it_is_none_that_was_lost(tmp_path):
+    fill(tmp_path, snapshot_at=3)
+    shutil.rmtree(tmp_path / JOURNAL)
+    journal = Journal(FileStorage(tmp_path / JOURNAL), identity="c1/r1")
+    journal.setCurrentTerm(2, "r2")
+    journal.sync()
+    journal.close()
+    for _ in range(2):
+        machine, journal = loaded(tmp_path)
+        assert (machine.revision, journal[-1].index) == (2, 3)
+        assert journal.getCurrentTerm() == 2
+    assert inspect(tmp_path, cluster_id="c1", replica_id="r1").faults == []
