@@ -202,11 +202,12 @@ class _Stage:
 
 
 async def running_containers(client: Client) -> dict[tuple[str, str], ContainerRun]:
-    """Every running container of the cluster, by pod uid and container name."""
+    """Every running container of pods that are to stay, by pod uid and container name."""
     pods = (await client.list(core_pb2.Pod)).items
     return {
         (pod.metadata.uid, status.name): ContainerRun(status.container_id, status.restart_count)
         for pod in pods
+        if not pod.metadata.HasField("deletion_timestamp")
         for status in pod.status.container_statuses
         if status.state.HasField("running")
     }
