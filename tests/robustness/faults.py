@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from h9s.errors import RefusedError
+from h9s.errors import H9sError, RefusedError
 from h9s.raft import records
 from tests.robustness.replicas import CLUSTER_ID, PATIENCE_SECONDS, Replica, ReplicaError, Replicas
 
@@ -337,16 +337,26 @@ class Faults:
     # --- clocks --------------------------------------------------------------------------------
 
     async def _clock_jump(self) -> None:
-        """One replica's wall clock jumps, ahead or back; its monotonic clock does not.
+        """One replica comes back with a wall clock that is off, and later with the right one again. Its
+        monotonic clock is right all the time.
 
-        Not so far back that certificates are not valid yet.
+        Not so far back that certificates are not valid yet. The library costs a process a lot of time: no
+        replica lives with it for long. Clocks that jump within a life are the simulation's.
         """
         name = await self._leader() if self.rng.random() < 0.6 else self._one()
         seconds = self.rng.choice((-300, -30, -1, 1, 30, 3600))
         self.note(f"the clock of {name} is {seconds:+} s off")
-        self.replicas.set_clock(name, seconds)
-        # The library looks at the file once a second.
-        await asyncio.sleep(1.0)
+        replica = self.replicas.replicas[name]
+        await self.replicas.kill(name)
+        replica.clock_offset_seconds = seconds
+        self.replicas.start(name)
+        await asyncio.sleep(1.5)
+        if self.rng.random() < 0.7:
+            # It matters most where the leader's is wrong.
+            async with self.replicas.client(self.rng) as client:
+                with suppress(H9sError, TimeoutError):
+                    async with asyncio.timeout(4.0):
+                        await client.members.transfer_leadership(name)
         await self._last(2.0)
-        if self.rng.random() < 0.5:
-            self.replicas.set_clock(name, 0)
+        await self.replicas.kill(name)
+        replica.clock_offset_seconds = 0

@@ -65,6 +65,8 @@ class Replica:
     should_run: bool = False
     #: Whether its death is what a fault is about to bring.
     may_die: bool = False
+    #: How far its wall clock is from the machine's when it is started next.
+    clock_offset_seconds: int = 0
     #: Whether it takes part in the cluster.
     is_member: bool = True
     record: ProcessRecord | None = None
@@ -102,11 +104,6 @@ class Replica:
     def log_file(self) -> Path:
         """What it says."""
         return self.folder / "log.txt"
-
-    @property
-    def clock_file(self) -> Path:
-        """What its clock is ahead of the machine's, where clocks can be made to jump."""
-        return self.folder / "clock"
 
     @property
     def is_up(self) -> bool:
@@ -255,16 +252,10 @@ class Replicas:
         if replica.is_up:
             return
         environment = []
-        if self.fake_clocks:
-            if not replica.clock_file.exists():
-                self.set_clock(replica_id, 0)
-            environment = [
-                "/usr/bin/env",
-                f"LD_PRELOAD={FAKE_CLOCK}",
-                f"FAKETIME_TIMESTAMP_FILE={replica.clock_file}",
-                "FAKETIME_CACHE_DURATION=1",
-                "FAKETIME_DONT_FAKE_MONOTONIC=1",
-            ]
+        if replica.clock_offset_seconds:
+            offset = f"FAKETIME={replica.clock_offset_seconds:+}s"
+            keep = "FAKETIME_DONT_FAKE_MONOTONIC=1"
+            environment = ["/usr/bin/env", f"LD_PRELOAD={FAKE_CLOCK}", offset, keep]
         command = [*environment, str(replica.program), "serve", "--config", str(replica.config_file)]
         replica.record = start_detached(command, log=replica.log_file)
         replica.should_run = True
@@ -309,10 +300,6 @@ class Replicas:
             if replica.has_small_disk:
                 replica.has_small_disk = False
                 subprocess.run(["umount", str(replica.data_dir)], timeout=30, check=True)
-
-    def set_clock(self, replica_id: str, seconds: int) -> None:
-        """Put its wall clock so far ahead of the machine's, where clocks can be made to jump."""
-        self.replicas[replica_id].clock_file.write_text(f"{seconds:+}\n")
 
     def unexpected_deaths(self) -> list[str]:
         """Who should run and does not, and what it said last."""
