@@ -70,8 +70,8 @@ async def run_failover(folder: Path, settings: FailoverSettings, *, peer: bool) 
         async with temporary_etcd(folder / "etcd") as etcd, _etcd_target(etcd) as etcd_target:
             etcd_gaps = await _gaps(etcd_target, settings)
     return [
-        at_most("median gap", median(gaps), "s", 0.5, peer=median(etcd_gaps) if peer else None),
-        at_most("worst gap", max(gaps), "s", 1.0, peer=max(etcd_gaps) if peer else None),
+        at_most("median gap", median(gaps), "s", 0.05, peer=median(etcd_gaps) if peer else None),
+        at_most("worst gap", max(gaps), "s", 0.2, peer=max(etcd_gaps) if peer else None),
         Result(
             "best gap",
             min(gaps),
