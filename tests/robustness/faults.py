@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from h9s.errors import H9sError, RefusedError
+from h9s.errors import H9sError, RefusedError, TimeoutExpiredError
 from h9s.raft import records
 from tests.robustness.replicas import CLUSTER_ID, PATIENCE_SECONDS, Replica, ReplicaError, Replicas
 
@@ -325,7 +325,8 @@ class Faults:
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while not await self.replicas.is_voter(name):
             if promote is not None:
-                with suppress(RefusedError):
+                # Refused until it has caught up; on a busy machine there may be no answer in time either.
+                with suppress(RefusedError, TimeoutExpiredError):
                     await promote(name)
             if deaths := self.replicas.unexpected_deaths():
                 raise ReplicaError("; ".join(deaths))
